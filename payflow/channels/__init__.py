@@ -1,0 +1,1 @@
+"""Floor 2: how messages look and leave the house."""

@@ -1,0 +1,52 @@
+"""When to ask again: poll plans and retry schedules as values. Nothing here sleeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+
+DEFAULT_POLL_PLAN: tuple[int, ...] = (
+    5, 5, 10, 20, 40, MINUTE, 2 * MINUTE, 4 * MINUTE,
+    *(10 * MINUTE,) * 6, *(HOUR,) * 71, *(DAY,) * 4,
+)  # fmt: skip
+"""Seconds between questions: quick at first, ten-minutely for an hour, hourly for three days, daily for a week."""
+
+REFUND_POLL_PLAN: tuple[int, ...] = (5, 10, 20, 40, MINUTE, 5 * MINUTE, 10 * MINUTE, *(HOUR,) * 24, *(DAY,) * 30)
+"""A refund may take ten working days at a bank (Paystack docs, Refunds), so the plan runs for a month."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollPlan:
+    """Delays in seconds; `delays[n]` is the wait after the n-th question. Exhausted = an explicit verdict is due."""
+
+    delays: tuple[int, ...] = DEFAULT_POLL_PLAN
+
+    def next_at(self, step: int, now: datetime) -> datetime | None:
+        """When to ask after `step` questions; None when the plan has come to its end."""
+        if step >= len(self.delays):
+            return None
+        return now + timedelta(seconds=self.delays[step])
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential waits for work that failed: `base`, doubled each time, capped; parked after `max_tries`."""
+
+    base_seconds: int
+    cap_seconds: int
+    max_tries: int
+
+    def next_at(self, tries: int, now: datetime) -> datetime | None:
+        """When to try again after `tries` failures; None = park it for a person."""
+        if tries >= self.max_tries:
+            return None
+        return now + timedelta(seconds=min(self.base_seconds * 2 ** max(tries - 1, 0), self.cap_seconds))
+
+
+EMAIL_BACKOFF = Backoff(base_seconds=5, cap_seconds=6 * HOUR, max_tries=18)
+INBOX_BACKOFF = Backoff(base_seconds=2, cap_seconds=HOUR, max_tries=20)
+OUTBOX_BACKOFF = Backoff(base_seconds=2, cap_seconds=HOUR, max_tries=20)
+GATEWAY_BACKOFF = Backoff(base_seconds=2, cap_seconds=10 * MINUTE, max_tries=1_000)
+"""A gateway that is down is asked again until it answers; the order's own deadline ends the wait, not a counter."""

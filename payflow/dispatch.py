@@ -1,0 +1,86 @@
+"""Rings the bells: the one place outside tasks/ that knows Celery, and only to send a task's name after a commit.
+
+A bell carries no work: its task looks for what is due. At most one per kind is outstanding (a mark in the cache that
+the task takes away before it looks), so a flood of commits costs few messages. A bell that is lost is rung again by the
+sweep, so a failure here is a log line, never an error; a broker that does not answer is left alone for a moment.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from celery import Celery
+from kombu.exceptions import KombuError
+
+from payflow import logs
+from payflow.cache import Cache
+
+_log = logs.get(__name__)
+_muted: contextvars.ContextVar[frozenset[str]] = contextvars.ContextVar("muted_bells", default=frozenset())
+BELL_SECONDS = 5
+"""After this long an outstanding bell counts as lost."""
+BROKER_REST_SECONDS = 2.0
+
+
+@contextmanager
+def muted(kinds: Iterable[str]) -> Iterator[None]:
+    """Inside, these bells are not rung: the chain that is running takes their steps itself."""
+    token = _muted.set(_muted.get() | frozenset(kinds))
+    try:
+        yield
+    finally:
+        _muted.reset(token)
+
+
+class CeleryBells:
+    """Sends wake-ups by task name. A kind is `noun.verb` or `noun.verb:gateway`."""
+
+    def __init__(self, app: Celery, cache: Cache) -> None:
+        self.app, self._cache = app, cache
+        self._resting_until = 0.0
+        self._lock = threading.Lock()
+
+    def ring(self, kind: str) -> None:
+        name, _, gateway = kind.partition(":")
+        if name in _muted.get() or time.monotonic() < self._resting_until:
+            return
+        if not self._cache.first_to_ring(kind, seconds=BELL_SECONDS):
+            return
+        queue = f"gateway.{gateway}" if gateway else None
+        try:
+            self.app.send_task(name, args=[gateway] if gateway else [], queue=queue, retry=False, ignore_result=True)
+        except (KombuError, OSError) as error:
+            with self._lock:
+                self._resting_until = time.monotonic() + BROKER_REST_SECONDS
+            self._cache.rung(kind)
+            _log.warning("broker not reached; the sweep will find the work", action="bell.lost", kind=kind, error=type(error).__name__)
+
+
+def celery_bells(broker_url: str, cache: Cache) -> CeleryBells:
+    """Bells on a broker, with the same queues and routes the workers have."""
+    app = Celery("payflow", config_source="celeryconfig", set_as_current=False)
+    app.conf.broker_url = broker_url
+    return CeleryBells(app, cache)
+
+
+def broker_answers(bells: object) -> bool:
+    """Whether the broker behind some bells takes a connection now (silent bells need none)."""
+    if not isinstance(bells, CeleryBells):
+        return True
+    try:
+        with bells.app.connection_for_write() as connection:
+            connection.ensure_connection(max_retries=0, timeout=2)
+    except (KombuError, OSError):
+        return False
+    return True
+
+
+class SilentBells:
+    """Rings nothing: for tools that only write, and for tests that drive the steps themselves."""
+
+    def ring(self, kind: str) -> None:
+        return None

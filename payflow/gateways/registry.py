@@ -1,0 +1,78 @@
+"""Which gateways there are, built from the settings, and which one takes a payment. Floor 3.
+
+Adding a gateway is its file and one row here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Protocol
+
+from payflow.core.clock import Clock
+from payflow.core.errors import ConfigurationError, InvalidInput
+from payflow.gateways.base import Gateway, InitiateRequest
+from payflow.gateways.calls import TransportOptions
+from payflow.gateways.paystack import PaystackGateway
+from payflow.settings import Settings
+
+AUTO = "auto"
+"""The word for "choose for me"."""
+
+
+class GatewayMaker(Protocol):
+    """What every adapter is built from."""
+
+    def __call__(
+        self,
+        *,
+        secret_key: str,
+        base_url: str,
+        webhook_secrets: tuple[str, ...],
+        clock: Clock,
+        options: TransportOptions | None = None,
+    ) -> Gateway: ...
+
+
+GATEWAYS: Mapping[str, GatewayMaker] = MappingProxyType({"paystack": PaystackGateway})
+"""One row per gateway."""
+
+
+def build_gateways(settings: Settings, clock: Clock, options: TransportOptions | None = None) -> dict[str, Gateway]:
+    """Every enabled gateway, in routing order. One call per process: each has its own pool and its own bulkhead."""
+    built: dict[str, Gateway] = {}
+    for name, given in settings.gateways.items():
+        if name not in GATEWAYS:
+            raise ConfigurationError(f"PAYFLOW_GATEWAYS names {name}, which is not built in.")
+        built[name] = GATEWAYS[name](
+            secret_key=given.secret_key,
+            base_url=given.base_url,
+            webhook_secrets=given.webhook_secrets,
+            clock=clock,
+            options=options,
+        )
+    return built
+
+
+def choose(
+    gateways: Mapping[str, Gateway], currency: str, wanted: str = AUTO, *, request: InitiateRequest | None = None
+) -> Gateway:
+    """The wanted gateway, or for `auto` the first that takes the currency (and the whole request, where given).
+
+    Raises InvalidInput: on `/gateway` when it is off, on `/currency` when none takes it, or what `check` said last.
+    """
+    if wanted != AUTO and wanted not in gateways:
+        raise InvalidInput(f"The gateway {wanted!r} is not available.", code="unknown_gateway", pointer="/gateway")
+    refusal = InvalidInput(f"No gateway takes {currency}.", code="unsupported_currency", pointer="/currency")
+    for gateway in gateways.values() if wanted == AUTO else (gateways[wanted],):
+        if not gateway.supports(currency):
+            continue
+        if request is None:
+            return gateway
+        try:
+            gateway.check(request)
+        except InvalidInput as error:
+            refusal = error
+        else:
+            return gateway
+    raise refusal

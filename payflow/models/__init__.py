@@ -1,0 +1,16 @@
+"""Floor 2: the rows. Each class guards its own invariants; how rows are found and locked is store/'s business."""
+
+from payflow.models import (  # noqa: F401 - importing them registers the tables
+    access,
+    booking,
+    decision,
+    dispute,
+    ledger,
+    notification,
+    order,
+    outbox,
+    payment,
+    refund,
+    webhook_event,
+)
+from payflow.models.base import Base as Base

@@ -1,0 +1,36 @@
+"""Chargebacks, as a gateway tells of them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from payflow.core.states import DisputeStatus
+from payflow.models.base import Base, Identified, Minor, RowId, Stateful, one_of
+
+
+class Dispute(Identified, Stateful, Base):
+    """A customer's bank took the money back, or threatens to."""
+
+    __tablename__ = "disputes"
+    __table_args__ = (
+        one_of("status", DisputeStatus),
+        Index("uq_disputes_gateway_id", "gateway", "gateway_dispute_id", unique=True),
+    )
+    entity = "dispute"
+    payment_id: Mapped[str] = mapped_column(RowId, ForeignKey("payments.id"))
+    order_id: Mapped[str] = mapped_column(RowId, ForeignKey("orders.id"))
+    gateway: Mapped[str] = mapped_column(String(16))
+    gateway_dispute_id: Mapped[str] = mapped_column(String(255))
+    status: Mapped[str] = mapped_column(String(16), default=DisputeStatus.OPEN.value)
+    amount_minor: Mapped[int] = mapped_column(Minor)
+    currency: Mapped[str] = mapped_column(String(3))
+    reason: Mapped[str] = mapped_column(String(255), default="")
+    resolved_at: Mapped[datetime | None]
+    version: Mapped[int] = mapped_column()
+    __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own protocol
+
+    def history_order_id(self) -> str | None:
+        return self.order_id

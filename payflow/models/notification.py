@@ -1,0 +1,43 @@
+"""Messages: one per event, recipient and channel, for ever. An in-app message is its own delivery."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from payflow.models.base import Base, Identified, Owed, RowId, one_of, partial_index
+
+
+class Channel(StrEnum):
+    IN_APP = "in_app"
+    EMAIL = "email"
+    WEBHOOK = "webhook"
+
+
+class Notification(Identified, Owed, Base):
+    """A message to one recipient on one channel; `sent_at` NULL and `parked_at` NULL = still owed."""
+
+    __tablename__ = "notifications"
+    __table_args__ = (
+        one_of("channel", Channel),
+        Index("uq_notifications_once", "event_id", "recipient", "channel", unique=True),
+        Index("ix_notifications_recipient", "recipient", "channel", "id"),
+        Index("ix_notifications_order", "order_id"),
+        partial_index("ix_notifications_due", "due_at", where="due_at IS NOT NULL"),
+    )
+    event_id: Mapped[str] = mapped_column(RowId, ForeignKey("outbox_events.id"))
+    event: Mapped[str] = mapped_column(String(32))
+    order_id: Mapped[str | None] = mapped_column(RowId)
+    channel: Mapped[str] = mapped_column(String(8))
+    recipient: Mapped[str] = mapped_column(String(320))
+    """A user id (in_app), an e-mail address (email) or an endpoint id (webhook)."""
+    title: Mapped[str] = mapped_column(String(255))
+    body: Mapped[str] = mapped_column(Text)
+    sent_at: Mapped[datetime | None]
+    parked_at: Mapped[datetime | None]
+    read_at: Mapped[datetime | None]
+    error: Mapped[str | None] = mapped_column(String(255))
+    correlation_id: Mapped[str | None] = mapped_column(String(128))

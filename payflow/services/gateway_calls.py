@@ -1,0 +1,288 @@
+"""The links that talk to gateways: claim what is owed, call with no transaction open, store each answer by itself.
+
+Each link takes a short list of ids, or none to drain what is due. The calls of a batch run side by side; one poison row
+does not stop its neighbours. A crash between the call and its record leaves a row that says which question to ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+from payflow import logs
+from payflow.core.clock import Clock
+from payflow.core.errors import (
+    GatewayError,
+    GatewayRejected,
+    GatewayUnavailable,
+    InvalidInput,
+    OutcomeUnknown,
+    PayflowError,
+)
+from payflow.core.events import EventType
+from payflow.core.polling import GATEWAY_BACKOFF, PollPlan
+from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus
+from payflow.gateways.base import AttemptRef, Gateway, Initiated, InitiateRequest, LostInitiate, Verification
+from payflow.models.access import User
+from payflow.models.order import Order
+from payflow.models.payment import PaymentAttempt
+from payflow.services.order import claim_orders, close_order
+from payflow.services.payment import initiate_request, lock_attempt, renew_attempt
+from payflow.services.side_by_side import SideBySide
+from payflow.services.verification import apply_verification, fail_payment
+from payflow.store.unit_of_work import Transaction, UnitOfWork
+
+T = TypeVar("T")
+_log = logs.get(__name__)
+
+BATCH = 64
+CALL_LEASE_SECONDS = 60
+"""Longer than a command to a gateway may take: while it runs, nobody else sends it."""
+ASK_LEASE_SECONDS = 15
+"""A question may be asked twice; after this long somebody else asks."""
+MAX_RENEWALS = 3
+
+AWAITS_INITIATE = (AttemptStatus.CREATED, AttemptStatus.UNKNOWN)
+AWAITS_VERIFY = (AttemptStatus.INITIATED, AttemptStatus.FAILED, AttemptStatus.ABANDONED)
+
+
+class GatewayCalls:
+    """Initiation, verification and the question before an order expires."""
+
+    def __init__(
+        self,
+        units: UnitOfWork,
+        clock: Clock,
+        gateways: Mapping[str, Gateway],
+        side_by_side: SideBySide,
+        *,
+        plans: Mapping[str, PollPlan],
+        public_url: str,
+        is_live: bool,
+    ) -> None:
+        self._units, self._clock, self._gateways, self._side_by_side = units, clock, gateways, side_by_side
+        self._plans, self._public_url, self._is_live = plans, public_url, is_live
+
+    # -- initiate ------------------------------------------------------------------------------------------------
+
+    def initiate(self, gateway: str, ids: Sequence[str] | None = None) -> list[str]:
+        """Open hosted pages for tries that wait for one; ids of the orders whose events may now go out."""
+        if gateway not in self._gateways:
+            return []
+        claimed = self._claim(gateway, AWAITS_INITIATE, ids, lease_seconds=CALL_LEASE_SECONDS)
+        jobs = [job for job in (self._prepare(attempt_id) for attempt_id in claimed) if job is not None]
+        outcomes = self._side_by_side.run(partial(self._open_page, self._gateways[gateway]), jobs)
+        orders: list[str] = []
+        for (attempt_id, _, _), outcome in zip(jobs, outcomes, strict=True):
+            order_id = self._store(attempt_id, partial(self._store_initiate, attempt_id=attempt_id, outcome=outcome))
+            if order_id:
+                orders.append(order_id)
+        return orders
+
+    def _prepare(self, attempt_id: str) -> tuple[str, InitiateRequest, bool] | None:
+        """Write down that the call is about to be made. (id, request, whether it may have been made before)."""
+
+        def step(tx: Transaction) -> tuple[str, InitiateRequest, bool] | None:
+            order, _, attempt = lock_attempt(tx, attempt_id)
+            if attempt.status not in AWAITS_INITIATE:
+                attempt.claimed_until = None
+                return None
+            called_before = attempt.called_at is not None
+            attempt.called_at = attempt.called_at or tx.act.at
+            user = tx.get(User, order.user_id)
+            request = initiate_request(order, user, attempt.reference, self._public_url, attempt.payment_method)
+            return attempt_id, request, called_before
+
+        return self._units.run(step)
+
+    def _open_page(self, gateway: Gateway, job: tuple[str, InitiateRequest, bool]) -> Initiated | LostInitiate:
+        """The call. After a lost one, first what the gateway's nature asks for."""
+        _, request, called_before = job
+        if called_before and gateway.lost_initiate is LostInitiate.RENEW:
+            return LostInitiate.RENEW
+        if called_before and gateway.lost_initiate is LostInitiate.PROBE:
+            known = gateway.verify(AttemptRef(reference=request.reference, amount=request.amount)).found
+            if known:
+                return LostInitiate.RENEW
+        return gateway.initiate(request)
+
+    def _store_initiate(
+        self, tx: Transaction, *, attempt_id: str, outcome: Initiated | LostInitiate | BaseException
+    ) -> str | None:
+        order, payment, attempt = lock_attempt(tx, attempt_id)
+        if attempt.status not in AWAITS_INITIATE:
+            attempt.claimed_until = None
+            return order.id
+        if isinstance(outcome, Initiated):
+            attempt.authorization_url, attempt.session_id = outcome.authorization_url, outcome.session_id
+            attempt.gateway_response, attempt.tries, attempt.poll_step = outcome.raw or None, 0, 0
+            attempt.move_to(AttemptStatus.INITIATED, tx.act, why=f"{attempt.gateway} opened a page")
+            attempt.claimed_until = None
+            attempt.due_at = self._plans[attempt.gateway].next_at(0, tx.act.at)
+            if payment.status == PaymentStatus.PENDING:
+                payment.move_to(PaymentStatus.PROCESSING, tx.act, why="the customer can pay")
+            booking_ids = [item.booking_id for item in order.items if item.active]
+            tx.publish(
+                payment.event(
+                    EventType.PAYMENT_INITIATED,
+                    tx.act,
+                    order=order,
+                    reference=attempt.reference,
+                    booking_ids=booking_ids,
+                )
+            )
+        elif outcome is LostInitiate.RENEW:
+            if order.status == OrderStatus.PROCESSING and len(tx.attempts_of(payment.id)) < MAX_RENEWALS + payment.retry_count:
+                attempt.claimed_until, attempt.due_at = None, tx.act.at
+                renew_attempt(tx, order, payment, attempt)
+            else:
+                fail_payment(tx, order, payment, attempt, error="the gateway's page was lost")
+                attempt.claimed_until = None
+        elif isinstance(outcome, GatewayRejected) and outcome.code == "duplicate_reference":
+            # Our earlier call did arrive: ask before anything else.
+            attempt.move_to(AttemptStatus.UNKNOWN, tx.act, why="the gateway knows this reference already")
+            attempt.claimed_until, attempt.due_at = None, tx.act.at
+        elif isinstance(outcome, GatewayRejected | InvalidInput):
+            fail_payment(tx, order, payment, attempt, error=outcome.detail)
+            attempt.settle_due(None, seen=attempt.due_at)
+        elif isinstance(outcome, GatewayUnavailable):
+            if attempt.status == AttemptStatus.CREATED:
+                attempt.called_at = None  # it did not act: the next call is the first one
+            _later(attempt, tx.act.at, outcome)
+        elif isinstance(outcome, OutcomeUnknown):
+            attempt.move_to(AttemptStatus.UNKNOWN, tx.act, why=outcome.detail)
+            _later(attempt, tx.act.at, outcome)
+        else:
+            raise outcome if isinstance(outcome, BaseException) else RuntimeError(str(outcome))
+        tx.touched_order(order.user_id, order.workspace_id)
+        return order.id
+
+    # -- verify --------------------------------------------------------------------------------------------------
+
+    def verify(self, gateway: str, ids: Sequence[str] | None = None) -> list[str]:
+        """Ask what became of tries; ids of the orders that may have steps owed now."""
+        if gateway not in self._gateways:
+            return []
+        claimed = self._claim(gateway, AWAITS_VERIFY, ids, lease_seconds=ASK_LEASE_SECONDS)
+        with self._units.reading() as rows:
+            refs = [(attempt.id, attempt.order_id, _ref(attempt)) for attempt in rows.many(PaymentAttempt, list(claimed))]
+        answers = self._side_by_side.run(lambda one: self._gateways[gateway].verify(one[2]), refs)
+        orders: list[str] = []
+        for (attempt_id, order_id, _), answer in zip(refs, answers, strict=True):
+            seen = claimed[attempt_id]
+            self._store(attempt_id, partial(self._store_answer, attempt_id=attempt_id, answer=answer, seen_due=seen))
+            orders.append(order_id)
+        return orders
+
+    def _store_answer(
+        self, tx: Transaction, *, attempt_id: str, answer: Verification | BaseException, seen_due: datetime | None
+    ) -> None:
+        order, payment, attempt = lock_attempt(tx, attempt_id)
+        if isinstance(answer, Verification):
+            plan = self._plans[attempt.gateway]
+            apply_verification(
+                tx, order, payment, attempt, answer, plan=plan, is_live=self._is_live, seen_due=seen_due
+            )
+        elif isinstance(answer, GatewayError):
+            _later(attempt, tx.act.at, answer)
+        else:
+            raise answer
+
+    # -- expiry --------------------------------------------------------------------------------------------------
+
+    def expire(self, order_ids: Sequence[str] | None = None) -> list[str]:
+        """End orders whose time is over, but ask the gateways first: paid there is paid here; no answer, not yet."""
+        if order_ids is None:
+            open_orders = Order.status.in_((OrderStatus.PENDING, OrderStatus.PROCESSING))
+            order_ids = claim_orders(self._units, open_orders, lease_seconds=CALL_LEASE_SECONDS)
+        for order_id in order_ids:
+            try:
+                for attempt in self._live_attempts(order_id):
+                    if attempt.called_at is not None and attempt.gateway in self._gateways:
+                        answer = self._gateways[attempt.gateway].verify(_ref(attempt))
+                        step = partial(
+                            self._store_answer, attempt_id=attempt.id, answer=answer, seen_due=attempt.due_at
+                        )
+                        self._units.run(step)
+                self._units.run(partial(_expire_one, order_id=order_id))
+            except GatewayError as error:
+                _log.warning("an order cannot expire yet", action="orders.expire_later", order_id=order_id, error=error.detail)
+                self._units.run(partial(_expire_later, order_id=order_id))
+        return list(order_ids)
+
+    def _live_attempts(self, order_id: str) -> list[PaymentAttempt]:
+        with self._units.reading() as rows:
+            payment = rows.payment_of(order_id)
+            return [attempt for attempt in rows.attempts_of(payment.id) if attempt.is_live] if payment else []
+
+    # -- shared --------------------------------------------------------------------------------------------------
+
+    def _claim(
+        self, gateway: str, statuses: Sequence[AttemptStatus], ids: Sequence[str] | None, *, lease_seconds: int
+    ) -> dict[str, datetime | None]:
+        def step(tx: Transaction) -> dict[str, datetime | None]:
+            return tx.claim(
+                PaymentAttempt,
+                now=tx.act.at,
+                lease_seconds=lease_seconds,
+                limit=BATCH,
+                ids=ids,
+                where=(PaymentAttempt.gateway == gateway, PaymentAttempt.status.in_(statuses)),
+            )
+
+        return self._units.run(step)
+
+    def _store(self, attempt_id: str, step: Callable[[Transaction], T]) -> T | None:
+        try:
+            return self._units.run(step)
+        except PayflowError as error:
+            _log.error("an answer could not be stored", action="gateway.store_failed", attempt_id=attempt_id, error=error.detail)
+            return None
+
+
+def _ref(attempt: PaymentAttempt) -> AttemptRef:
+    return AttemptRef(
+        reference=attempt.reference,
+        amount=attempt.amount,
+        session_id=attempt.session_id,
+        transaction_id=attempt.gateway_transaction_id,
+    )
+
+
+def _later(attempt: PaymentAttempt, now: datetime, error: GatewayError) -> None:
+    """The gateway could not tell: ask again with growing waits, for as long as the order or the plan lasts."""
+    attempt.tries += 1
+    attempt.claimed_until = None
+    attempt.due_at = GATEWAY_BACKOFF.next_at(attempt.tries, now) or now + timedelta(hours=1)
+    if error.retry_after_seconds:
+        attempt.due_at = max(attempt.due_at, now + timedelta(seconds=min(error.retry_after_seconds, 3_600)))
+    attempt.error = error.detail[:255]
+    level = _log.error if isinstance(error, GatewayRejected) else _log.warning
+    level("gateway gave no answer", action="gateway.ask_later", attempt_id=attempt.id, code=error.code, tries=attempt.tries)
+
+
+def _expire_one(tx: Transaction, *, order_id: str) -> None:
+    order = tx.lock_order(order_id)
+    if order.status not in (OrderStatus.PENDING, OrderStatus.PROCESSING):
+        if order.status not in (OrderStatus.PAID, OrderStatus.REFUNDED, OrderStatus.COMPLETED):
+            order.settle_due(None, seen=order.due_at)
+        return
+    if tx.act.at < order.expires_at:
+        order.settle_due(order.expires_at, seen=order.due_at)
+        return
+    if tx.has_open_decision(order_id):
+        order.settle_due(tx.act.at + timedelta(hours=1), seen=order.due_at)
+        return
+    close_order(tx, order, OrderStatus.EXPIRED, why="not paid in time")
+    tx.publish(order.event(EventType.ORDER_EXPIRED, tx.act))
+
+
+def _expire_later(tx: Transaction, *, order_id: str) -> None:
+    order = tx.lock_order(order_id)
+    order.tries += 1
+    wait = GATEWAY_BACKOFF.next_at(order.tries, tx.act.at) or tx.act.at + timedelta(minutes=10)
+    order.settle_due(wait, seen=order.due_at)
+
+

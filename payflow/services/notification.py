@@ -1,0 +1,169 @@
+"""Messages: fanned out from events once per recipient and channel, delivered until they are through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from payflow import bus, logs
+from payflow.channels import in_app
+from payflow.channels.email import EmailSender, Letter
+from payflow.core.clock import Clock
+from payflow.core.errors import DeliveryError, NotFound, PayflowError
+from payflow.core.events import EventType
+from payflow.core.identifiers import new_id
+from payflow.core.polling import EMAIL_BACKOFF, OUTBOX_BACKOFF
+from payflow.models.notification import Channel, Notification
+from payflow.models.outbox import OutboxEvent
+from payflow.services.access import Caller
+from payflow.services.side_by_side import SideBySide
+from payflow.store.unit_of_work import Transaction, UnitOfWork
+
+_log = logs.get(__name__)
+LEASE_SECONDS = 30
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    notification_id: str
+    letter: Letter
+
+
+class NotificationService:
+    """From event to message."""
+
+    def __init__(self, units: UnitOfWork, clock: Clock, email: EmailSender | None, side_by_side: SideBySide) -> None:
+        self._units, self._clock, self._email, self._side_by_side = units, clock, email, side_by_side
+
+    def fan_out(self, order_ids: Sequence[str] | None = None) -> list[str]:
+        """Write the messages of published events (of some orders, or of all that are due); ids still to deliver."""
+
+        def step(tx: Transaction) -> list[str]:
+            where = () if order_ids is None else (OutboxEvent.order_id.in_(order_ids),)
+            claimed = tx.claim(OutboxEvent, now=tx.act.at, lease_seconds=LEASE_SECONDS, limit=BATCH, where=where)
+            owed: list[str] = []
+            for event in tx.many(OutboxEvent, list(claimed)):
+                try:
+                    rows = self._messages(event)
+                except (KeyError, ValueError, PayflowError) as error:
+                    _poison(event, tx, error)
+                    continue
+                tx.insert_notifications(rows)
+                owed.extend(row.id for row in rows if row.due_at is not None)
+                event.fanned_out_at = tx.act.at
+                event.settle_due(None, seen=event.due_at)
+                tx.touched(f"notifications:user:{event.user_id}")
+            if owed:
+                tx.ring("notifications.deliver")
+            return owed
+
+        return self._units.run(step)
+
+    def _messages(self, event: OutboxEvent) -> list[Notification]:
+        """One row per recipient and channel that wants to hear of the event."""
+        kind = EventType(event.type)
+        now = self._clock.now()
+        rows: list[Notification] = []
+        if kind in bus.CUSTOMER_EVENTS:
+            rows.append(_message(event, Channel.IN_APP, event.user_id, now=now, sent=True))
+        address = event.payload.get("user_email")
+        if kind in bus.EMAIL_EVENTS and address and self._email is not None:
+            rows.append(_message(event, Channel.EMAIL, address, now=now, sent=False))
+        return rows
+
+    def deliver(self, ids: Sequence[str] | None = None) -> int:
+        """Send letters (some, or all that are due); how many went out. Each stands alone."""
+        if self._email is None:
+            return 0
+        email = self._email
+
+        def claim(tx: Transaction) -> list[_Claimed]:
+            claimed = tx.claim(
+                Notification,
+                now=tx.act.at,
+                lease_seconds=LEASE_SECONDS,
+                limit=BATCH,
+                ids=ids,
+                where=(Notification.sent_at.is_(None), Notification.parked_at.is_(None), Notification.due_at.is_not(None)),
+            )
+            rows = tx.many(Notification, list(claimed))
+            events = {event.id: event for event in tx.many(OutboxEvent, [row.event_id for row in rows])}
+            return [_Claimed(row.id, email.compose(row.id, row.recipient, events[row.event_id].type, events[row.event_id].payload)) for row in rows]
+
+        letters = self._units.run(claim)
+        results = self._side_by_side.run(lambda one: email.send(one.letter), letters)
+
+        def store(tx: Transaction) -> int:
+            sent = 0
+            rows = {row.id: row for row in tx.many(Notification, [one.notification_id for one in letters])}
+            for one, result in zip(letters, results, strict=True):
+                sent += _record(tx, rows[one.notification_id], result)
+            return sent
+
+        return self._units.run(store) if letters else 0
+
+    def mark_read(self, caller: Caller, notification_id: str) -> None:
+        """Mark one of the caller's in-app messages read; repeating is a no-op."""
+
+        def step(tx: Transaction) -> None:
+            row = tx.find(Notification, notification_id)
+            if row is None or row.channel != Channel.IN_APP or row.recipient != caller.user_id:
+                raise NotFound
+            row.read_at = row.read_at or tx.act.at
+            tx.touched(f"notifications:user:{caller.user_id}")
+
+        self._units.run(step, actor=caller.actor)
+
+    def mark_all_read(self, caller: Caller) -> int:
+        """Mark all of the caller's in-app messages read; how many were unread."""
+
+        def step(tx: Transaction) -> int:
+            tx.touched(f"notifications:user:{caller.user_id}")
+            return tx.mark_all_read(caller.user_id, tx.act.at)
+
+        return self._units.run(step, actor=caller.actor)
+
+
+def _message(event: OutboxEvent, channel: Channel, recipient: str, *, now: datetime, sent: bool) -> Notification:
+    text = in_app.render(event.type, event.payload)
+    return Notification(
+        id=new_id(),
+        event_id=event.id,
+        event=event.type,
+        order_id=event.order_id,
+        channel=channel.value,
+        recipient=recipient,
+        title=text.title,
+        body=text.body,
+        created_at=now,
+        sent_at=now if sent else None,
+        due_at=None if sent else now,
+        tries=0,
+        correlation_id=event.correlation_id,
+    )
+
+
+def _poison(event: OutboxEvent, tx: Transaction, error: Exception) -> None:
+    """An event nobody can read must not stop its neighbours: later, and in the end parked."""
+    event.tries += 1
+    due_at = OUTBOX_BACKOFF.next_at(event.tries, tx.act.at)
+    event.parked_at = tx.act.at if due_at is None else None
+    event.claimed_until, event.due_at = None, due_at
+    _log.error("an event could not be fanned out", action="outbox.poison", event_id=event.id, error=type(error).__name__)
+
+
+def _record(tx: Transaction, row: Notification, result: None | PayflowError) -> int:
+    row.claimed_until = None
+    if result is None:
+        row.sent_at, row.due_at, row.error = tx.act.at, None, None
+        return 1
+    row.tries += 1
+    row.error = result.detail[:255]
+    retryable = not isinstance(result, DeliveryError) or result.retryable
+    row.due_at = EMAIL_BACKOFF.next_at(row.tries, tx.act.at) if retryable else None
+    if row.due_at is None:
+        row.parked_at = tx.act.at
+        _log.error("a letter could not be delivered", action="notification.parked", notification_id=row.id)
+    return 0

@@ -1,0 +1,268 @@
+"""Refunds: reserved, approved where the policy asks, sent once, watched until their end is known.
+
+The reservation and the row come first; the gateway call is tasks' business through `RefundCalls` (refund_calls.py).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from payflow.core.clock import Clock
+from payflow.core.errors import Conflict, Forbidden, InvalidInput
+from payflow.core.events import EventType
+from payflow.core.money import Money, share_bps
+from payflow.core.states import OrderStatus, PaymentStatus, RefundStatus
+from payflow.models.access import Workspace
+from payflow.models.booking import Booking
+from payflow.models.order import Order
+from payflow.models.payment import Payment, PaymentAttempt
+from payflow.models.refund import Approval, Refund, RefundReason, RefundSource
+from payflow.services import ledger
+from payflow.services.access import Caller
+from payflow.store.unit_of_work import Transaction, UnitOfWork
+
+
+class RefundService:
+    """What people do with refunds."""
+
+    def __init__(self, units: UnitOfWork, clock: Clock) -> None:
+        self._units, self._clock = units, clock
+
+    def request_refund(
+        self, caller: Caller, payment_id: str, *, amount_minor: int | None, reason: RefundReason, description: str = ""
+    ) -> str:
+        """Ask for money back (all that is left without an amount); the refund's id.
+
+        Raises Conflict when nothing is refundable, a dispute is open or the window is over, InvalidInput `/amount`.
+        """
+
+        def step(tx: Transaction) -> str:
+            payment = tx.get(Payment, payment_id)
+            caller.must_see(user_id=payment.user_id, workspace_id=payment.workspace_id)
+            order = tx.lock_order(payment.order_id)
+            payment = tx.lock(Payment, payment_id)
+            workspace = tx.get(Workspace, payment.workspace_id)
+            is_staff = caller.administers(payment.workspace_id)
+            _check_refundable(tx, payment, workspace, is_staff=is_staff)
+            amount = payment.refundable_minor if amount_minor is None else amount_minor
+            _check_amount(payment, amount)
+            needs_approval = workspace.refund_needs_approval and not is_staff
+            refund = reserve(
+                tx,
+                payment,
+                order,
+                attempt_id=payment.current_attempt_id or "",
+                amount_minor=amount,
+                source=RefundSource.API,
+                reason=reason,
+                description=description,
+                requested_by=caller.actor,
+                approval=Approval.WAITING if needs_approval else Approval.NOT_NEEDED,
+            )
+            return refund.id
+
+        return self._units.run(step, actor=caller.actor)
+
+    def approve(self, caller: Caller, refund_id: str) -> None:
+        """Let a waiting refund go to the gateway; repeating is a no-op."""
+
+        def step(tx: Transaction) -> None:
+            refund = _lock_refund(tx, caller, refund_id)
+            if refund.approval == Approval.APPROVED:
+                return
+            _must_wait(refund)
+            if refund.requested_by == caller.actor and not caller.is_operator:
+                raise Forbidden("Somebody else must approve a refund you asked for.")
+            refund.approval, refund.approved_by = Approval.APPROVED.value, caller.actor
+            refund.due_at, refund.updated_at = tx.act.at, tx.act.at
+            tx.ring(f"refunds.submit:{refund.gateway}")
+            tx.touched_order(refund.user_id, refund.workspace_id)
+
+        self._units.run(step, actor=caller.actor)
+
+    def reject(self, caller: Caller, refund_id: str, *, note: str = "") -> None:
+        """Refuse a waiting refund and give its reservation back; repeating is a no-op."""
+
+        def step(tx: Transaction) -> None:
+            refund = _lock_refund(tx, caller, refund_id)
+            if refund.approval == Approval.REJECTED:
+                return
+            _must_wait(refund)
+            refund.approval, refund.approved_by = Approval.REJECTED.value, caller.actor
+            fail_refund(tx, refund, error=f"rejected: {note}" if note else "rejected")
+
+        self._units.run(step, actor=caller.actor)
+
+
+def reserve(
+    tx: Transaction,
+    payment: Payment,
+    order: Order,
+    *,
+    attempt_id: str,
+    amount_minor: int,
+    source: RefundSource,
+    reason: RefundReason,
+    description: str,
+    requested_by: str = "system",
+    approval: Approval = Approval.NOT_NEEDED,
+    booking_id: str | None = None,
+    currency: str | None = None,
+) -> Refund:
+    """Write the refund and reserve its money, in the caller's transaction. The order and payment must be locked."""
+    attempt = tx.lock(PaymentAttempt, attempt_id)
+    attempt.refund_reserved_minor += amount_minor
+    if source is not RefundSource.SURPLUS:
+        payment.refund_reserved_minor += amount_minor
+        payment.updated_at = tx.act.at
+    refund = Refund(
+        payment_id=payment.id,
+        order_id=order.id,
+        attempt_id=attempt.id,
+        booking_id=booking_id,
+        user_id=payment.user_id,
+        workspace_id=payment.workspace_id,
+        requested_by=requested_by,
+        gateway=attempt.gateway,
+        amount_minor=amount_minor,
+        currency=currency or attempt.captured_currency or payment.currency,
+        status=RefundStatus.PENDING.value,
+        moves=0,
+        tries=0,
+        poll_step=0,
+        needs_attention=False,
+        reason=reason.value,
+        reason_description=description[:500],
+        source=source.value,
+        approval=approval.value,
+        correlation_id=tx.act.correlation_id,
+        created_at=tx.act.at,
+        updated_at=tx.act.at,
+        due_at=None if approval is Approval.WAITING else tx.act.at,
+    )
+    tx.add(refund)
+    tx.flush()
+    tx.publish(refund.event(EventType.REFUND_REQUESTED, tx.act, order=order))
+    if approval is not Approval.WAITING:
+        tx.ring(f"refunds.submit:{refund.gateway}")
+    tx.touched_order(payment.user_id, payment.workspace_id)
+    return refund
+
+
+def cancel_booking_refund(tx: Transaction, order: Order, booking: Booking, caller: Caller) -> None:
+    """A paid booking is being cancelled: ask its share back by the workspace's policy. Raises Conflict if that cannot be."""
+    payment = tx.payment_of(order.id, lock=True)
+    if payment is None:
+        raise Conflict("The booking's payment cannot be found.", code="payment_missing")
+    if any(refund.booking_id == booking.id and refund.status != RefundStatus.FAILED for refund in tx.refunds_of(payment.id)):
+        return
+    workspace = tx.get(Workspace, order.workspace_id)
+    is_staff = caller.administers(order.workspace_id)
+    _check_refundable(tx, payment, workspace, is_staff=is_staff)
+    share = order.total_minor * booking.amount_minor // order.subtotal_minor if order.subtotal_minor else 0
+    amount = min(share_bps(share, workspace.refund_percent_bps), payment.refundable_minor)
+    if amount <= 0:
+        raise Conflict("By the workspace's policy nothing is given back for this booking.", code="not_refundable")
+    reserve(
+        tx,
+        payment,
+        order,
+        attempt_id=payment.current_attempt_id or "",
+        amount_minor=amount,
+        source=RefundSource.POLICY,
+        reason=RefundReason.BOOKING_CANCELLED,
+        description=f"Booking {booking.id} was cancelled.",
+        requested_by=caller.actor,
+        approval=Approval.WAITING if workspace.refund_needs_approval and not is_staff else Approval.NOT_NEEDED,
+        booking_id=booking.id,
+    )
+
+
+def complete_refund(tx: Transaction, refund: Refund) -> None:
+    """The money is back with the customer: ledger, amounts, states, event. Order and payment locked by the caller."""
+    order, payment = tx.lock_order(refund.order_id), tx.lock(Payment, refund.payment_id)
+    attempt = tx.lock(PaymentAttempt, refund.attempt_id)
+    was_failed = refund.status == RefundStatus.FAILED
+    if refund.status == RefundStatus.COMPLETED:
+        return
+    if was_failed:  # a gateway may report a refund done that it had called failed
+        attempt.refund_reserved_minor += refund.amount_minor
+        if not refund.is_surplus:
+            payment.refund_reserved_minor += refund.amount_minor
+    refund.completed_at, refund.needs_attention, refund.error = tx.act.at, False, None
+    refund.move_to(RefundStatus.COMPLETED, tx.act, why="the gateway says the money is back")
+    refund.settle_due(None, seen=refund.due_at)
+    ledger.post_refund(tx, refund, attempt)
+    if not refund.is_surplus:
+        payment.refunded_minor += refund.amount_minor
+        payment.updated_at = tx.act.at
+        if payment.refunded_minor == payment.captured_minor and payment.status == PaymentStatus.SUCCESS:
+            payment.move_to(PaymentStatus.REFUNDED, tx.act, why="given back whole")
+            order.move_to(OrderStatus.REFUNDED, tx.act, why="given back whole")
+        if order.status == OrderStatus.REFUNDED or refund.booking_id is not None:
+            order.due_at = tx.act.at  # bookings.release is owed
+            tx.ring("bookings.release")
+    tx.publish(refund.event(EventType.REFUND_COMPLETED, tx.act, order=order))
+    tx.touched_order(refund.user_id, refund.workspace_id)
+
+
+def fail_refund(tx: Transaction, refund: Refund, *, error: str) -> None:
+    """It did not happen (or came back): the reservation is released, a completed one is reversed in the ledger."""
+    order, payment = tx.lock_order(refund.order_id), tx.lock(Payment, refund.payment_id)
+    attempt = tx.lock(PaymentAttempt, refund.attempt_id)
+    if refund.status == RefundStatus.FAILED:
+        return
+    was_completed = refund.status == RefundStatus.COMPLETED
+    refund.completed_at, refund.error = None, error[:255]
+    refund.move_to(RefundStatus.FAILED, tx.act, why=error)
+    refund.settle_due(None, seen=refund.due_at)
+    if was_completed:
+        ledger.post_refund_reversal(tx, refund, attempt)
+    attempt.refund_reserved_minor -= refund.amount_minor
+    if not refund.is_surplus:
+        if was_completed:
+            payment.refunded_minor -= refund.amount_minor
+            if payment.status == PaymentStatus.REFUNDED:
+                payment.move_to(PaymentStatus.SUCCESS, tx.act, why="a refund came back")
+            if order.status == OrderStatus.REFUNDED:
+                order.move_to(OrderStatus.PAID, tx.act, why="a refund came back")
+        payment.refund_reserved_minor -= refund.amount_minor
+        payment.updated_at = tx.act.at
+    tx.publish(refund.event(EventType.REFUND_FAILED, tx.act, order=order))
+    tx.touched_order(refund.user_id, refund.workspace_id)
+
+
+def _lock_refund(tx: Transaction, caller: Caller, refund_id: str) -> Refund:
+    refund = tx.get(Refund, refund_id)
+    caller.must_administer(user_id=refund.user_id, workspace_id=refund.workspace_id)
+    tx.lock_order(refund.order_id)
+    tx.lock(Payment, refund.payment_id)
+    return tx.lock(Refund, refund_id)
+
+
+def _must_wait(refund: Refund) -> None:
+    if refund.approval != Approval.WAITING:
+        raise Conflict(f"The refund's approval is {refund.approval.replace('_', ' ')}.", code="not_waiting_for_approval")
+
+
+def _check_refundable(tx: Transaction, payment: Payment, workspace: Workspace, *, is_staff: bool) -> None:
+    if payment.status != PaymentStatus.SUCCESS:
+        code = "already_refunded" if payment.status == PaymentStatus.REFUNDED else "not_paid"
+        raise Conflict(f"The payment is {payment.status}; there is nothing to give back.", code=code)
+    if payment.refundable_minor <= 0:
+        raise Conflict("Everything has been given back or is on its way.", code="nothing_refundable")
+    if tx.has_open_dispute(payment.id):
+        raise Conflict("The customer's bank disputes this payment; wait for its end.", code="dispute_open")
+    if is_staff or payment.paid_at is None:
+        return
+    if tx.act.at > payment.paid_at + timedelta(hours=workspace.refund_window_hours):
+        raise Conflict("The time in which you can ask for a refund is over.", code="refund_window_over")
+
+
+def _check_amount(payment: Payment, amount_minor: int) -> None:
+    if amount_minor <= 0:
+        raise InvalidInput("amount must be positive (minor units).", code="invalid_amount", pointer="/amount")
+    if amount_minor > payment.refundable_minor:
+        left = Money(payment.refundable_minor, payment.currency)
+        raise InvalidInput(f"At most {left} can be given back.", code="amount_too_large", pointer="/amount")
+

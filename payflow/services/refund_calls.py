@@ -1,0 +1,259 @@
+"""The links that move refunds at gateways: submit once, ask until the end is known.
+
+A gateway without idempotent refunds is probed by listing before any second request, and the second request waits until
+the first cannot be alive any more; what stays unclear goes to a person (reliability.md, section 2.9: "ask, then send
+again" still gives money back twice when the first request is merely slow).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from payflow import logs
+from payflow.core.clock import Clock
+from payflow.core.errors import GatewayError, GatewayRejected, GatewayUnavailable, InvalidInput, OutcomeUnknown, PayflowError
+from payflow.core.polling import GATEWAY_BACKOFF, REFUND_POLL_PLAN, PollPlan
+from payflow.core.states import OPEN_REFUND, RefundStatus
+from payflow.gateways.base import AttemptRef, Gateway, Outcome, RefundRef, RefundRequest, RefundResult
+from payflow.models.decision import DecisionAction, DecisionKind
+from payflow.models.payment import Payment, PaymentAttempt
+from payflow.models.refund import Refund
+from payflow.services.decisions import open_decision
+from payflow.services.gateway_calls import BATCH, CALL_LEASE_SECONDS
+from payflow.services.refund import complete_refund, fail_refund
+from payflow.services.side_by_side import SideBySide
+from payflow.store.unit_of_work import Transaction, UnitOfWork
+
+_log = logs.get(__name__)
+_PLAN = PollPlan(REFUND_POLL_PLAN)
+REQUEST_MAY_LIVE_SECONDS = 600
+"""A request that timed out here may still arrive there for this long."""
+MAX_SENDS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    refund_id: str
+    order_id: str
+    request: RefundRequest
+    gateway_refund_id: str | None
+    sent_before: bool
+    may_send_again: bool
+    seen_due: datetime | None
+
+
+class NotFoundYet(PayflowError):
+    """The gateway's list does not show the refund; too early to say it never arrived."""
+
+    code = "refund_not_found_yet"
+
+
+class RefundCalls:
+    """Submission and verification of refunds."""
+
+    def __init__(
+        self, units: UnitOfWork, clock: Clock, gateways: Mapping[str, Gateway], side_by_side: SideBySide
+    ) -> None:
+        self._units, self._clock, self._gateways, self._side_by_side = units, clock, gateways, side_by_side
+
+    def submit(self, gateway: str, ids: Sequence[str] | None = None) -> list[str]:
+        """Send refunds that wait for it; ids of the orders concerned."""
+        where = (Refund.gateway_refund_id.is_(None), Refund.due_at.is_not(None))
+        return self._drive(gateway, ids, where, self._send)
+
+    def verify(self, gateway: str, ids: Sequence[str] | None = None) -> list[str]:
+        """Ask what became of refunds the gateway has; ids of the orders concerned."""
+        return self._drive(gateway, ids, (Refund.gateway_refund_id.is_not(None),), self._ask)
+
+    def _drive(
+        self,
+        gateway: str,
+        ids: Sequence[str] | None,
+        where: tuple[object, ...],
+        call: Callable[[Gateway, _Job], RefundResult],
+    ) -> list[str]:
+        if gateway not in self._gateways:
+            return []
+
+        def claim(tx: Transaction) -> dict[str, datetime | None]:
+            return tx.claim(
+                Refund,
+                now=tx.act.at,
+                lease_seconds=CALL_LEASE_SECONDS,
+                limit=BATCH,
+                ids=ids,
+                where=(Refund.gateway == gateway, Refund.status.in_(OPEN_REFUND), *where),
+            )
+
+        claimed = self._units.run(claim)
+        prepared = [self._units.run(partial(_prepare, refund_id=key, seen_due=seen)) for key, seen in claimed.items()]
+        jobs = [job for job in prepared if job is not None]
+        answers = self._side_by_side.run(partial(call, self._gateways[gateway]), jobs)
+        for job, answer in zip(jobs, answers, strict=True):
+            try:
+                self._units.run(partial(_store, job=job, answer=answer))
+            except PayflowError as error:
+                _log.error("a refund's answer could not be stored", action="refund.store_failed", refund_id=job.refund_id, error=error.detail)
+        return [job.order_id for job in jobs]
+
+    def _send(self, gateway: Gateway, job: _Job) -> RefundResult:
+        """The request; after one whose answer was lost, the gateway's list is asked first."""
+        if not job.sent_before or gateway.refund_is_idempotent:
+            return gateway.refund(job.request)
+        listed = gateway.list_refunds(job.request.attempt)
+        ours = [found for found in listed if found.refund_id == job.refund_id]
+        if ours:
+            return ours[0]
+        if job.may_send_again and not any(found.refund_id is None and found.amount == job.request.amount for found in listed):
+            return gateway.refund(job.request)
+        raise NotFoundYet
+
+    def _ask(self, gateway: Gateway, job: _Job) -> RefundResult:
+        return gateway.fetch_refund(
+            RefundRef(
+                refund_id=job.refund_id,
+                attempt=job.request.attempt,
+                amount=job.request.amount,
+                gateway_refund_id=job.gateway_refund_id,
+            )
+        )
+
+
+def _prepare(tx: Transaction, *, refund_id: str, seen_due: datetime | None) -> _Job | None:
+    """Write down that the request is about to be sent."""
+    refund = tx.get(Refund, refund_id)
+    tx.lock_order(refund.order_id)
+    refund = tx.lock(Refund, refund_id)
+    if refund.status not in OPEN_REFUND:
+        refund.claimed_until = None
+        return None
+    attempt = tx.get(PaymentAttempt, refund.attempt_id)
+    sent_before = refund.submitted_at is not None
+    bound = timedelta(seconds=REQUEST_MAY_LIVE_SECONDS)
+    grace_over = refund.submitted_at is not None and tx.act.at >= refund.submitted_at + bound
+    may_send_again = grace_over and refund.poll_step < MAX_SENDS
+    if not sent_before or may_send_again:
+        refund.submitted_at = tx.act.at
+        refund.poll_step += 1  # until the gateway has accepted it, this counts the requests sent
+    return _Job(
+        refund_id=refund.id,
+        order_id=refund.order_id,
+        request=RefundRequest(
+            refund_id=refund.id,
+            attempt=AttemptRef(
+                reference=attempt.reference,
+                amount=attempt.amount,
+                session_id=attempt.session_id,
+                transaction_id=attempt.gateway_transaction_id,
+            ),
+            amount=refund.amount,
+            reason=refund.reason,
+        ),
+        gateway_refund_id=refund.gateway_refund_id,
+        sent_before=sent_before,
+        may_send_again=may_send_again,
+        seen_due=seen_due,
+    )
+
+
+def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -> None:
+    tx.lock_order(job.order_id)
+    refund = tx.get(Refund, job.refund_id)
+    tx.lock(Payment, refund.payment_id)
+    refund = tx.lock(Refund, job.refund_id)
+    if refund.status not in OPEN_REFUND:
+        refund.claimed_until = None
+        return
+    refund.updated_at = tx.act.at
+    tx.touched_order(refund.user_id, refund.workspace_id)
+    if isinstance(answer, RefundResult):
+        apply_refund_result(tx, refund, answer, seen_due=job.seen_due)
+    elif isinstance(answer, NotFoundYet):
+        _not_found(tx, refund)
+    elif isinstance(answer, GatewayRejected) and not job.gateway_refund_id:
+        _rejected(tx, refund, answer)
+    elif isinstance(answer, GatewayUnavailable):
+        if not job.sent_before:
+            refund.submitted_at, refund.poll_step = None, 0  # it did not act: the next request is the first one
+        _later(refund, tx.act.at, answer)
+    elif isinstance(answer, OutcomeUnknown):
+        if refund.status == RefundStatus.PENDING:
+            refund.move_to(RefundStatus.PROCESSING, tx.act, why="sent; the answer was lost")
+        _later(refund, tx.act.at, answer)
+    elif isinstance(answer, GatewayError):
+        _later(refund, tx.act.at, answer)
+    elif isinstance(answer, InvalidInput):
+        fail_refund(tx, refund, error=answer.detail)
+    else:
+        raise answer
+
+
+def apply_refund_result(tx: Transaction, refund: Refund, result: RefundResult, *, seen_due: datetime | None) -> None:
+    """Store what the gateway said of one refund; repeating it changes nothing."""
+    refund.gateway_refund_id = result.gateway_refund_id or refund.gateway_refund_id
+    refund.gateway_response = result.raw or refund.gateway_response
+    refund.tries = 0
+    if result.outcome is Outcome.SUCCEEDED:
+        complete_refund(tx, refund)
+        return
+    if result.outcome is Outcome.FAILED:
+        fail_refund(tx, refund, error=result.message or "the gateway could not give the money back")
+        _ask_person(tx, refund, DecisionKind.REFUND_FAILED, "The refund failed at the gateway; the money is still with us.")
+        return
+    if refund.status == RefundStatus.PENDING:
+        refund.move_to(RefundStatus.PROCESSING, tx.act, why="the gateway accepted it")
+    if result.needs_attention and not refund.needs_attention:
+        _ask_person(tx, refund, DecisionKind.REFUND_NEEDS_ATTENTION, "The gateway needs the customer's bank details.")
+    refund.needs_attention = result.needs_attention
+    refund.poll_step += 1
+    due_at = _PLAN.next_at(refund.poll_step, tx.act.at)
+    if due_at is None:
+        refund.needs_attention = True
+        _ask_person(tx, refund, DecisionKind.REFUND_UNKNOWN, "The gateway has not told the refund's end for a month.")
+        due_at = tx.act.at + timedelta(days=7)
+    refund.settle_due(due_at, seen=seen_due)
+
+
+def _rejected(tx: Transaction, refund: Refund, answer: GatewayRejected) -> None:
+    if answer.gateway_code == "insufficient_balance" or "insufficient balance" in answer.detail.lower():
+        refund.submitted_at, refund.poll_step = None, 0
+        refund.needs_attention = True
+        _later(refund, tx.act.at, answer)
+        refund.due_at = max(refund.due_at or tx.act.at, tx.act.at + timedelta(minutes=10))
+        _ask_person(tx, refund, DecisionKind.REFUND_NEEDS_ATTENTION, "The gateway balance is too low; top it up.")
+        return
+    fail_refund(tx, refund, error=answer.detail)
+    _ask_person(tx, refund, DecisionKind.REFUND_FAILED, f"The gateway refused the refund: {answer.detail}")
+
+
+def _not_found(tx: Transaction, refund: Refund) -> None:
+    """The list does not show it: wait until a lost request cannot be alive, then send once more or ask a person."""
+    refund.claimed_until = None
+    bound = (refund.submitted_at or tx.act.at) + timedelta(seconds=REQUEST_MAY_LIVE_SECONDS)
+    if tx.act.at < bound:
+        refund.due_at = min(bound, tx.act.at + timedelta(seconds=60))
+        return
+    refund.needs_attention = True
+    refund.due_at = tx.act.at + timedelta(hours=6)
+    _ask_person(tx, refund, DecisionKind.REFUND_UNKNOWN, "It is not clear whether the gateway has made this refund.")
+
+
+def _ask_person(tx: Transaction, refund: Refund, kind: DecisionKind, detail: str) -> None:
+    order = tx.lock_order(refund.order_id)
+    open_decision(
+        tx, kind, subject_id=refund.id, order=order, money=refund.amount, detail=detail, suggested=DecisionAction.REFUND
+    )
+    _log.error("a refund needs a person", action="refund.needs_person", refund_id=refund.id, kind=kind.value)
+
+
+def _later(refund: Refund, now: datetime, error: GatewayError) -> None:
+    refund.tries += 1
+    refund.claimed_until = None
+    refund.due_at = GATEWAY_BACKOFF.next_at(refund.tries, now) or now + timedelta(hours=1)
+    if error.retry_after_seconds:
+        refund.due_at = max(refund.due_at, now + timedelta(seconds=min(error.retry_after_seconds, 3_600)))
+    refund.error = error.detail[:255]
+    _log.warning("gateway gave no answer", action="gateway.ask_later", refund_id=refund.id, code=error.code, tries=refund.tries)

@@ -1,0 +1,294 @@
+"""The one hall of outcomes: polling, callback and webhook all end in `apply_verification`.
+
+What a gateway answered is compared with what was asked for; money received is recorded as a fact; what the order does
+about it is decided afterwards. The caller holds the locks order → payment → attempt. No calls to gateways here.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from payflow import logs
+from payflow.core.events import EventType
+from payflow.core.money import Money
+from payflow.core.polling import PollPlan
+from payflow.core.states import AttemptStatus, BookingStatus, OrderStatus, PaymentStatus
+from payflow.gateways.base import Outcome, Verification
+from payflow.models.access import Workspace
+from payflow.models.decision import DecisionAction, DecisionKind
+from payflow.models.order import Order
+from payflow.models.payment import Payment, PaymentAttempt
+from payflow.models.refund import RefundReason, RefundSource
+from payflow.services import ledger
+from payflow.services.decisions import open_decision
+from payflow.services.refund import reserve
+from payflow.store.unit_of_work import Transaction
+
+_log = logs.get(__name__)
+
+
+def apply_verification(
+    tx: Transaction,
+    order: Order,
+    payment: Payment,
+    attempt: PaymentAttempt,
+    result: Verification,
+    *,
+    plan: PollPlan,
+    is_live: bool,
+    seen_due: datetime | None,
+) -> None:
+    """Store what the gateway said of one try. Repeating it, late or out of order, changes nothing that is settled.
+
+    `seen_due` is the try's due time when it was claimed: if somebody asked for a look since then, that look stays due.
+    """
+    attempt.gateway_response = result.raw or attempt.gateway_response
+    attempt.tries = 0
+    if attempt.status == AttemptStatus.SUCCEEDED:
+        attempt.settle_due(None, seen=attempt.due_at)
+        return
+    if result.found and result.reference not in (attempt.reference, attempt.session_id):
+        _mismatch(tx, order, attempt, DecisionKind.REFERENCE_MISMATCH, None, "the gateway answered about another reference")
+        return
+    if result.outcome is Outcome.SUCCEEDED:
+        if result.is_test is not None and result.is_test == is_live:
+            word = "test" if result.is_test else "live"
+            _mismatch(tx, order, attempt, DecisionKind.MODE_MISMATCH, None, f"the gateway reports {word}-mode money")
+            return
+        _receive_money(tx, order, payment, attempt, result)
+        return
+    if result.outcome is Outcome.FAILED:
+        fail_payment(tx, order, payment, attempt, error=result.message or "declined by the gateway")
+    elif result.outcome is Outcome.REVERSED:
+        fail_payment(tx, order, payment, attempt, error="paid and reversed at the gateway")
+    elif result.outcome is Outcome.UNKNOWN:
+        _log.warning(
+            "gateway answered with a status we do not know", action="verify.unknown_status", gateway=attempt.gateway, attempt_id=attempt.id
+        )
+    _ask_again(tx, order, attempt, plan, seen_due)
+
+
+def _ask_again(
+    tx: Transaction, order: Order, attempt: PaymentAttempt, plan: PollPlan, seen_due: datetime | None
+) -> None:
+    """Set the next question's time; at the end of the plan, give an explicit verdict."""
+    attempt.poll_step += 1
+    due_at = plan.next_at(attempt.poll_step, tx.act.at)
+    attempt.updated_at = tx.act.at
+    attempt.settle_due(due_at, seen=seen_due)
+    if due_at is None and attempt.is_live:
+        attempt.move_to(AttemptStatus.ABANDONED, tx.act, why="the poll plan came to its end")
+        open_decision(
+            tx,
+            DecisionKind.POLL_PLAN_EXHAUSTED,
+            subject_id=attempt.id,
+            order=order,
+            money=attempt.amount,
+            detail="The gateway never told how this try ended; it is no longer asked.",
+            suggested=DecisionAction.EXTEND,
+        )
+
+
+def _receive_money(
+    tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, result: Verification
+) -> None:
+    money = result.amount
+    if money is None:
+        _mismatch(tx, order, attempt, DecisionKind.UNDERPAID, None, "the gateway says paid but not how much")
+        return
+    attempt.gateway_transaction_id = result.transaction_id or attempt.gateway_transaction_id
+    attempt.payment_method = result.payment_method or attempt.payment_method
+    attempt.fee_minor = result.fee_minor
+    if money.currency != attempt.currency:
+        _mismatch(tx, order, attempt, DecisionKind.WRONG_CURRENCY, money, f"{attempt.amount} was asked for, {money} came")
+        return
+    if money < attempt.amount:
+        _mismatch(tx, order, attempt, DecisionKind.UNDERPAID, money, f"{attempt.amount} was asked for, only {money} came")
+        return
+    complete_payment(tx, order, payment, attempt, money)
+
+
+def complete_payment(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, money: Money) -> None:
+    """The money asked for is there: at least the attempt's amount, in its currency."""
+    if attempt.status == AttemptStatus.SUCCEEDED:
+        return
+    is_first = payment.captured_minor == 0
+    attempt.captured_minor, attempt.captured_currency = money.amount_minor, money.currency
+    attempt.application = "applied" if is_first else "surplus"
+    attempt.error = None
+    attempt.move_to(AttemptStatus.SUCCEEDED, tx.act, why="the gateway says paid")
+    attempt.settle_due(None, seen=attempt.due_at)
+    if attempt.fee_minor:
+        ledger.post_fee(tx, attempt, Money(attempt.fee_minor, money.currency))
+    tx.touched_order(order.user_id, order.workspace_id)
+    if not is_first:
+        ledger.post_excess(tx, attempt, money)
+        tx.flush()
+        _give_back_surplus(tx, order, payment, attempt, money, DecisionKind.DUPLICATE_PAYMENT)
+        return
+    payment.captured_minor = payment.amount_minor
+    payment.gateway, payment.current_attempt_id = attempt.gateway, attempt.id
+    payment.payment_method = attempt.payment_method or payment.payment_method
+    payment.paid_at, payment.error = tx.act.at, None
+    payment.move_to(PaymentStatus.SUCCESS, tx.act, why=f"{attempt.gateway} says {attempt.reference} is paid")
+    order.payment_method, order.payment_reference = payment.payment_method, attempt.reference
+    order.paid_at = tx.act.at
+    ledger.post_capture(tx, attempt, workspace_id=order.workspace_id)
+    excess = money - attempt.amount
+    if excess.amount_minor:
+        ledger.post_excess(tx, attempt, excess)
+    tx.flush()
+    _decide_order(tx, order, payment, attempt)
+    booking_ids = [item.booking_id for item in order.items]
+    tx.publish(
+        payment.event(
+            EventType.PAYMENT_COMPLETED,
+            tx.act,
+            order=order,
+            reference=attempt.reference,
+            booking_ids=booking_ids,
+            order_status=order.status,
+        )
+    )
+    if excess.amount_minor:
+        _give_back_surplus(tx, order, payment, attempt, excess, DecisionKind.OVERPAID)
+    _close_other_attempts(tx, payment, attempt)
+
+
+def _decide_order(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt) -> None:
+    """The payment is a success; what the order makes of it depends on whether it was still waiting."""
+    if order.status in (OrderStatus.PROCESSING, OrderStatus.FAILED):
+        order.move_to(OrderStatus.PAID, tx.act, why="money verified")
+        order.due_at = tx.act.at
+        tx.ring("bookings.confirm")
+        return
+    workspace = tx.get(Workspace, order.workspace_id)
+    if order.status == OrderStatus.EXPIRED and workspace.late_payment == "accept" and _can_still_be_had(tx, order):
+        for item in order.items:
+            item.active = True
+        order.move_to(OrderStatus.PAID, tx.act, why="paid late; its slots were still free")
+        order.due_at = tx.act.at
+        tx.ring("bookings.confirm")
+        return
+    open_decision(
+        tx,
+        DecisionKind.LATE_PAYMENT,
+        subject_id=attempt.id,
+        order=order,
+        money=attempt.amount,
+        detail=f"Money came after the order was {order.status}.",
+        suggested=DecisionAction.REFUND,
+    )
+    if workspace.late_payment != "decide" or order.status == OrderStatus.CANCELLED:
+        reserve(
+            tx,
+            payment,
+            order,
+            attempt_id=attempt.id,
+            amount_minor=payment.amount_minor,
+            source=RefundSource.POLICY,
+            reason=RefundReason.OTHER,
+            description=f"The payment came after the order was {order.status}.",
+        )
+
+
+def _can_still_be_had(tx: Transaction, order: Order) -> bool:
+    """Whether every booking of an expired order is still pending, on no other order, and its slot free."""
+    booking_ids = [item.booking_id for item in order.items]
+    if not booking_ids or tx.active_orders_of(booking_ids):
+        return False
+    return all(
+        booking.status == BookingStatus.PENDING and tx.slot_is_free(booking) for booking in tx.lock_bookings(booking_ids)
+    )
+
+
+def _give_back_surplus(
+    tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, money: Money, kind: DecisionKind
+) -> None:
+    """Money that was never the order's: give it back, or ask, as the workspace wants."""
+    data = {"excess_amount": money.amount_minor, "cause": kind.value}
+    tx.publish(
+        payment.event(EventType.PAYMENT_EXCESS, tx.act, order=order, reference=attempt.reference, booking_ids=[], **data)
+    )
+    if tx.get(Workspace, order.workspace_id).excess_payment == "decide":
+        open_decision(
+            tx,
+            kind,
+            subject_id=attempt.id,
+            order=order,
+            money=money,
+            detail=f"{money} came in beyond what the order costs.",
+            suggested=DecisionAction.REFUND,
+        )
+        return
+    reserve(
+        tx,
+        payment,
+        order,
+        attempt_id=attempt.id,
+        amount_minor=money.amount_minor,
+        source=RefundSource.SURPLUS,
+        reason=RefundReason.DUPLICATE if kind is DecisionKind.DUPLICATE_PAYMENT else RefundReason.OTHER,
+        description="Paid twice." if kind is DecisionKind.DUPLICATE_PAYMENT else "Paid more than the order costs.",
+    )
+
+
+def _close_other_attempts(tx: Transaction, payment: Payment, paid: PaymentAttempt) -> None:
+    """A payment that is paid has no live try any more; the others stay due, since a second success must be seen."""
+    for other in tx.attempts_of(payment.id):
+        if other.id != paid.id and other.is_live:
+            other.move_to(AttemptStatus.ABANDONED, tx.act, why="another try of this payment was paid")
+
+
+def fail_payment(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, *, error: str) -> None:
+    """This try brought no money. Its payment and order fail with it only while it is their current try."""
+    if attempt.status in (AttemptStatus.SUCCEEDED, AttemptStatus.MISMATCHED, AttemptStatus.FAILED):
+        return
+    was_live = attempt.is_live
+    attempt.error = error[:255]
+    attempt.move_to(AttemptStatus.FAILED, tx.act, why=error)
+    if not was_live or payment.current_attempt_id != attempt.id:
+        return
+    if payment.status not in (PaymentStatus.PENDING, PaymentStatus.PROCESSING):
+        return
+    payment.error = error[:255]
+    payment.move_to(PaymentStatus.FAILED, tx.act, why=error)
+    if order.status == OrderStatus.PROCESSING:
+        order.move_to(OrderStatus.FAILED, tx.act, why=error)
+        order.settle_due(None, seen=order.due_at)
+    tx.publish(
+        payment.event(
+            EventType.PAYMENT_FAILED,
+            tx.act,
+            order=order,
+            reference=attempt.reference,
+            booking_ids=[item.booking_id for item in order.items if item.active],
+        )
+    )
+    tx.touched_order(order.user_id, order.workspace_id)
+
+
+def _mismatch(
+    tx: Transaction, order: Order, attempt: PaymentAttempt, kind: DecisionKind, money: Money | None, detail: str
+) -> None:
+    """Money moved, but not what was asked for: recorded, not applied, put before a person."""
+    if attempt.status == AttemptStatus.MISMATCHED:
+        attempt.settle_due(None, seen=attempt.due_at)
+        return
+    attempt.error = detail[:255]
+    if money is not None and money.amount_minor > 0:
+        attempt.captured_minor, attempt.captured_currency = money.amount_minor, money.currency
+        ledger.post_unapplied(tx, attempt, money)
+    attempt.move_to(AttemptStatus.MISMATCHED, tx.act, why=detail)
+    attempt.settle_due(None, seen=attempt.due_at)
+    open_decision(
+        tx,
+        kind,
+        subject_id=attempt.id,
+        order=order,
+        money=money or attempt.amount,
+        detail=detail,
+        suggested=DecisionAction.REFUND,
+    )
+    tx.touched_order(order.user_id, order.workspace_id)
+    _log.error("money does not match", action="verify.mismatch", kind=kind.value, attempt_id=attempt.id, order_id=order.id)

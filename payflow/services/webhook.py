@@ -1,0 +1,137 @@
+"""Webhooks from gateways: received once, processed once. A hint, never the truth: the gateway is asked afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from payflow import logs
+from payflow.core.clock import Clock
+from payflow.core.errors import NotFound
+from payflow.core.identifiers import new_id
+from payflow.core.polling import INBOX_BACKOFF
+from payflow.core.states import AttemptStatus
+from payflow.gateways.base import Gateway, HintKind, WebhookHint
+from payflow.models.payment import PaymentAttempt
+from payflow.models.webhook_event import WebhookEvent
+from payflow.store.unit_of_work import Transaction, UnitOfWork
+
+_log = logs.get(__name__)
+PROCESS_LEASE_SECONDS = 10
+BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """What a batch of webhooks asks for: questions to gateways."""
+
+    attempts: Mapping[str, list[tuple[str, str]]]
+    """gateway → (id of a try to verify, id of its order)."""
+    refunds: Mapping[str, list[str]]
+    """gateway → ids of refunds to verify."""
+
+
+class WebhookService:
+    """The inbox."""
+
+    def __init__(self, units: UnitOfWork, clock: Clock, gateways: Mapping[str, Gateway]) -> None:
+        self._units, self._clock, self._gateways = units, clock, gateways
+
+    def receive(self, gateway: str, headers: Mapping[str, str], body: bytes) -> bool:
+        """Check the signature on the raw bytes and store the event once; False if it was there already.
+
+        Raises NotFound for a gateway that is off, SignatureInvalid, UnreadableWebhook; nothing is stored then.
+        """
+        adapter = self._gateways.get(gateway)
+        if adapter is None:
+            raise NotFound("This gateway is not enabled here.")
+        hint = adapter.read_webhook(headers, body)
+
+        def step(tx: Transaction) -> bool:
+            is_new = tx.insert_webhook(_inbox_row(gateway, hint, tx.act.at, tx.act.correlation_id))
+            if is_new:
+                tx.ring("webhooks.process")
+            return is_new
+
+        return self._units.run(step, actor=f"gateway:{gateway}")
+
+    def process(self) -> Owed:
+        """Chain link: match what is in the inbox with tries and refunds and make their questions due, once per event."""
+
+        def step(tx: Transaction) -> Owed:
+            claimed = tx.claim(WebhookEvent, now=tx.act.at, lease_seconds=PROCESS_LEASE_SECONDS, limit=BATCH)
+            attempts: dict[str, list[tuple[str, str]]] = {}
+            refunds: dict[str, list[str]] = {}
+            for event in tx.many(WebhookEvent, list(claimed)):
+                matched_attempt, matched_refunds = _match(tx, event)
+                if matched_attempt is not None:
+                    attempts.setdefault(event.gateway, []).append(matched_attempt)
+                refunds.setdefault(event.gateway, []).extend(matched_refunds)
+            return Owed(attempts, {name: ids for name, ids in refunds.items() if ids})
+
+        return self._units.run(step)
+
+
+def _inbox_row(gateway: str, hint: WebhookHint, at: datetime, correlation_id: str | None) -> WebhookEvent:
+    return WebhookEvent(
+        id=new_id(),
+        gateway=gateway,
+        event_key=hint.event_key,
+        event_type=hint.event_type[:64],
+        kind=hint.kind.value,
+        reference=hint.reference,
+        transaction_id=hint.transaction_id,
+        gateway_refund_id=hint.gateway_refund_id,
+        body=hint.raw,
+        created_at=at,
+        due_at=at,
+        tries=0,
+        correlation_id=correlation_id,
+    )
+
+
+def _match(tx: Transaction, event: WebhookEvent) -> tuple[tuple[str, str] | None, Sequence[str]]:
+    """Handle one event: (try to verify and its order, ids of refunds to verify). Sets `handled_at` in this transaction."""
+    if event.kind == HintKind.OTHER:
+        _handled(event, tx.act.at, "ignored")
+        return None, ()
+    attempt = _find_attempt(tx, event)
+    if attempt is None:
+        _unmatched(event, tx.act.at)
+        return None, ()
+    _handled(event, tx.act.at, "matched")
+    if event.kind == HintKind.REFUND:
+        open_refunds = tx.open_refunds_of_attempt(attempt.id)
+        for refund in open_refunds:
+            tx.ask_refund(refund.id, tx.act.at)
+        return None, [refund.id for refund in open_refunds if refund.gateway_refund_id]
+    if attempt.status in (AttemptStatus.SUCCEEDED, AttemptStatus.MISMATCHED):
+        return None, ()
+    tx.ask_attempt(attempt.id, tx.act.at)
+    return (attempt.id, attempt.order_id), ()
+
+
+def _find_attempt(tx: Transaction, event: WebhookEvent) -> PaymentAttempt | None:
+    found = tx.attempt_by_reference(event.reference) if event.reference else None
+    if found is None and event.transaction_id:
+        found = tx.attempt_by_transaction(event.gateway, event.transaction_id)
+    return found if found is not None and found.gateway == event.gateway else None
+
+
+def _handled(event: WebhookEvent, at: datetime, outcome: str) -> None:
+    event.outcome, event.handled_at = outcome, at
+    event.settle_due(None, seen=event.due_at)
+
+
+def _unmatched(event: WebhookEvent, at: datetime) -> None:
+    """Nobody knows the reference (yet): keep trying, then park it where people see it. Never dropped."""
+    event.tries += 1
+    event.outcome = "unmatched"
+    due_at = INBOX_BACKOFF.next_at(event.tries, at)
+    if due_at is None:
+        event.parked_at = at
+        _log.error("a webhook fits no payment of ours", action="webhook.parked", webhook_event_id=event.id, gateway=event.gateway)
+    event.claimed_until, event.due_at = None, due_at
+
+

@@ -1,0 +1,204 @@
+"""Configuration: one frozen Settings, read from the environment and checked once at start.
+
+Names are the contract (product.md, section 6). A secret may also come from a file: `PAYSTACK_SECRET_KEY_FILE=/run/…`.
+A gateway without its secret is off; what cannot work stops the start with a sentence that says what to set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from payflow.core.errors import ConfigurationError
+from payflow.core.polling import DEFAULT_POLL_PLAN
+
+GATEWAYS = ("paystack", "flutterwave", "stripe")
+
+_BASE_URLS = {
+    "paystack": "https://api.paystack.co",
+    "flutterwave": "https://api.flutterwave.com/v3",
+    "stripe": "https://api.stripe.com",
+}
+_TEST_PREFIXES = ("sk_test", "FLWSECK_TEST", "rk_test")
+
+
+@dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """One enabled gateway."""
+
+    name: str
+    secret_key: str = field(repr=False)
+    base_url: str
+    webhook_secrets: tuple[str, ...] = field(repr=False)
+    poll_plan: tuple[int, ...] = DEFAULT_POLL_PLAN
+    """Seconds between questions after initiation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything payflow is told from outside."""
+
+    database_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    cache_url: str | None = field(repr=False)
+    public_url: str
+    jwt_secret: str | None = field(repr=False)
+    jwks_url: str | None
+    jwt_audience: str | None
+    jwt_issuer: str | None
+    return_url_allowlist: tuple[str, ...]
+    smtp_url: str | None = field(repr=False)
+    mail_from: str
+    mode: str
+    """`test` or `live`."""
+    data_dir: Path
+    gateways: Mapping[str, GatewaySettings]
+    """Enabled gateways in routing order."""
+    order_ttl_seconds: int
+    web_port: int
+    max_body_bytes: int
+    demo: bool
+    """Whether the demo page and its logins are served (never in live mode)."""
+    sandbox_url: str | None
+    """Where the browser finds the sandbox's controls; demo only."""
+
+    @property
+    def is_live(self) -> bool:
+        return self.mode == "live"
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Settings:
+        """Read and check. Raises ConfigurationError naming the variable."""
+        env = _Reader(environ)
+        mode = env.text("PAYFLOW_MODE", "test")
+        if mode not in ("test", "live"):
+            raise ConfigurationError("PAYFLOW_MODE must be `test` or `live`.")
+        data_dir = Path(env.text("PAYFLOW_DATA_DIR", ".payflow"))
+        jwt_secret, jwks_url = env.secret("PAYFLOW_JWT_SECRET"), env.optional("PAYFLOW_JWKS_URL")
+        if jwt_secret is None and jwks_url is None:
+            raise ConfigurationError("Set PAYFLOW_JWT_SECRET (32 characters or more) or PAYFLOW_JWKS_URL.")
+        if jwt_secret is not None and len(jwt_secret) < 32:
+            raise ConfigurationError("PAYFLOW_JWT_SECRET must have 32 characters or more (RFC 7518, section 3.2).")
+        settings = cls(
+            database_url=env.secret("PAYFLOW_DATABASE_URL") or f"sqlite:///{data_dir / 'payflow.db'}",
+            broker_url=_required(env.secret("PAYFLOW_BROKER_URL"), "PAYFLOW_BROKER_URL"),
+            cache_url=env.secret("PAYFLOW_CACHE_URL"),
+            public_url=env.text("PAYFLOW_PUBLIC_URL", f"http://127.0.0.1:{env.integer('PAYFLOW_WEB_PORT', 8000)}").rstrip("/"),
+            jwt_secret=jwt_secret,
+            jwks_url=jwks_url,
+            jwt_audience=env.optional("PAYFLOW_JWT_AUDIENCE"),
+            jwt_issuer=env.optional("PAYFLOW_JWT_ISSUER"),
+            return_url_allowlist=env.words("PAYFLOW_RETURN_URL_ALLOWLIST"),
+            smtp_url=env.secret("PAYFLOW_SMTP_URL"),
+            mail_from=env.text("PAYFLOW_MAIL_FROM", "payflow <no-reply@payflow.invalid>"),
+            mode=mode,
+            data_dir=data_dir,
+            gateways=_gateways(env),
+            order_ttl_seconds=env.integer("PAYFLOW_ORDER_TTL_SECONDS", 1_800, least=10),
+            web_port=env.integer("PAYFLOW_WEB_PORT", 8000, least=1),
+            max_body_bytes=env.integer("PAYFLOW_MAX_BODY_BYTES", 262_144, least=1_024),
+            demo=env.flag("PAYFLOW_DEMO"),
+            sandbox_url=env.optional("PAYFLOW_SANDBOX_URL"),
+        )
+        if settings.is_live:
+            settings._refuse_development_secrets()
+        return settings
+
+    def _refuse_development_secrets(self) -> None:
+        if self.demo:
+            raise ConfigurationError("PAYFLOW_DEMO cannot be on in live mode: it hands out logins.")
+        if self.jwt_secret is not None and self.jwt_secret.startswith("development-"):
+            raise ConfigurationError("PAYFLOW_JWT_SECRET is a development secret; live mode needs one of its own.")
+        for gateway in self.gateways.values():
+            if gateway.secret_key.startswith(_TEST_PREFIXES):
+                raise ConfigurationError(
+                    f"{gateway.name.upper()}_SECRET_KEY is a test key; set the live key or PAYFLOW_MODE=test."
+                )
+            if not gateway.base_url.startswith("https://"):
+                raise ConfigurationError(f"{gateway.name.upper()}_BASE_URL must be https in live mode.")
+
+
+class _Reader:
+    """Typed reads from an environment mapping; an empty value counts as unset."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def optional(self, name: str) -> str | None:
+        return self._environ.get(name, "").strip() or None
+
+    def text(self, name: str, default: str) -> str:
+        return self.optional(name) or default
+
+    def secret(self, name: str) -> str | None:
+        path = self.optional(f"{name}_FILE")
+        if path is None:
+            return self.optional(name)
+        try:
+            return Path(path).read_text(encoding="utf-8").strip() or None
+        except OSError as error:
+            raise ConfigurationError(f"{name}_FILE cannot be read: {error.strerror}.") from error
+
+    def words(self, name: str) -> tuple[str, ...]:
+        return tuple(word.strip() for word in self._environ.get(name, "").split(",") if word.strip())
+
+    def flag(self, name: str) -> bool:
+        return self.text(name, "0").lower() in ("1", "true", "yes", "on")
+
+    def integer(self, name: str, default: int, *, least: int = 0) -> int:
+        text = self.optional(name)
+        if text is None:
+            return default
+        if not text.isascii() or not text.isdigit() or int(text) < least:
+            raise ConfigurationError(f"{name} must be a whole number of at least {least}.")
+        return int(text)
+
+    def seconds(self, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+        words = self.words(name)
+        if not words:
+            return default
+        if not all(word.isascii() and word.isdigit() and int(word) > 0 for word in words):
+            raise ConfigurationError(f"{name} must be a comma list of whole seconds, e.g. 5,10,60.")
+        return tuple(int(word) for word in words)
+
+
+def _required(value: str | None, name: str) -> str:
+    if value is None:
+        raise ConfigurationError(f"Set {name}.")
+    return value
+
+
+def _gateways(env: _Reader) -> dict[str, GatewaySettings]:
+    wanted = env.words("PAYFLOW_GATEWAYS") or GATEWAYS
+    found: dict[str, GatewaySettings] = {}
+    for name in wanted:
+        if name not in GATEWAYS:
+            raise ConfigurationError(f"PAYFLOW_GATEWAYS names {name!r}; known are {', '.join(GATEWAYS)}.")
+        secret = env.secret(f"{name.upper()}_SECRET_KEY")
+        if secret is None:
+            if env.words("PAYFLOW_GATEWAYS"):
+                raise ConfigurationError(f"PAYFLOW_GATEWAYS names {name}, so set {name.upper()}_SECRET_KEY.")
+            continue
+        base_url = env.text(f"{name.upper()}_BASE_URL", _BASE_URLS[name]).rstrip("/")
+        if urlsplit(base_url).scheme not in ("http", "https"):
+            raise ConfigurationError(f"{name.upper()}_BASE_URL must be an http(s) address.")
+        found[name] = GatewaySettings(
+            name=name,
+            secret_key=secret,
+            base_url=base_url,
+            webhook_secrets=_webhook_secrets(env, name, secret),
+            poll_plan=env.seconds(f"PAYFLOW_POLL_PLAN_{name.upper()}", DEFAULT_POLL_PLAN),
+        )
+    return found
+
+
+def _webhook_secrets(env: _Reader, name: str, secret_key: str) -> tuple[str, ...]:
+    if name == "paystack":  # Paystack signs with the API key itself.
+        return (secret_key,)
+    variable = "FLUTTERWAVE_WEBHOOK_HASH" if name == "flutterwave" else "STRIPE_WEBHOOK_SECRET"
+    value = env.secret(variable)
+    if value is None:
+        raise ConfigurationError(f"{name} is on, so set {variable}: its webhooks cannot be trusted without it.")
+    return tuple(word.strip() for word in value.split(",") if word.strip())

@@ -1,0 +1,59 @@
+"""What every task shares: the container, log context, muted bells, what an error means. Retries are decided here only."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from celery import Celery, Task
+
+from payflow import dispatch, logs
+from payflow.container import Container
+from payflow.core.errors import PayflowError
+
+_log = logs.get(__name__)
+
+
+class PayflowApp(Celery):
+    """The Celery app, with a container per process, built on first use (never before a fork)."""
+
+    _lock = threading.Lock()
+    _container: Container | None = None
+
+    @property
+    def container(self) -> Container:
+        with self._lock:
+            if self._container is None:
+                self._container = self.build_container()
+            return self._container
+
+    def build_container(self) -> Container:
+        """Replaced by worker.py, which knows where the settings come from."""
+        raise NotImplementedError
+
+
+class PayflowTask(Task[Any, Any]):
+    """A task that may run twice, late or never; what it leaves undone is due again, so an error needs no retry here."""
+
+    abstract = True
+    takes_over: ClassVar[Sequence[str]] = ()
+    """Bells that need not ring while this task runs: the next links of its chain take those steps."""
+
+    @property
+    def container(self) -> Container:
+        app = self.app
+        assert isinstance(app, PayflowApp)
+        return app.container
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        with logs.bound(task=self.name, task_id=self.request.id), dispatch.muted(self.takes_over):
+            try:
+                return super().__call__(*args, **kwargs)
+            except PayflowError as error:
+                _log.error("a step failed; it stays due", action="task.failed", code=error.code, error=error.detail)
+                raise
+
+    def awake(self, gateway: str | None = None) -> None:
+        """The wake-up has arrived: from here on the next commit may ring again. Called before looking for work."""
+        self.container.cache.rung(f"{self.name}:{gateway}" if gateway else self.name)

@@ -1,0 +1,34 @@
+"""Refunds at gateways: send once, ask until the end is known."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from payflow.services.gateway_calls import BATCH
+from tasks import pipelines
+from tasks.base import PayflowTask
+
+_TAKES_OVER = ("bookings.release", "notifications.fan_out")
+
+
+@shared_task(name="refunds.submit", base=PayflowTask, bind=True, takes_over=_TAKES_OVER)
+def submit(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> None:
+    """Send refunds that wait for it."""
+    if ids is None:
+        self.awake(gateway)
+    _go_on(self, "refunds.submit", gateway, self.container.refund_calls.submit(gateway, ids))
+
+
+@shared_task(name="refunds.verify", base=PayflowTask, bind=True, takes_over=_TAKES_OVER)
+def verify(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> None:
+    """Ask the gateway about refunds it has."""
+    if ids is None:
+        self.awake(gateway)
+    _go_on(self, "refunds.verify", gateway, self.container.refund_calls.verify(gateway, ids))
+
+
+def _go_on(task: PayflowTask, name: str, gateway: str, order_ids: list[str]) -> None:
+    if order_ids:
+        pipelines.after_refund(order_ids)
+    if len(order_ids) >= BATCH:
+        task.container.bells.ring(f"{name}:{gateway}")

@@ -1,0 +1,19 @@
+"""What beat starts: the sweep over due rows, and housekeeping. Two beats at once are harmless."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from tasks.base import PayflowTask
+
+
+@shared_task(name="sweeps.due", base=PayflowTask, bind=True)
+def due(self: PayflowTask) -> None:
+    """Ring for everything that is due."""
+    self.container.sweeps.ring_due()
+
+
+@shared_task(name="sweeps.housekeeping", base=PayflowTask, bind=True)
+def housekeeping(self: PayflowTask) -> None:
+    """Throw away what is too old to matter."""
+    self.container.sweeps.housekeeping()

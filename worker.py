@@ -1,0 +1,39 @@
+"""The Celery app for worker, beat and Flower: `celery -A worker worker …`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery.signals import setup_logging, worker_ready
+
+from payflow import logs
+from payflow.container import Container, build
+from payflow.settings import Settings
+from tasks import bookings, broker_guard, notifications, payments, refunds, sweeps, webhooks
+from tasks.base import PayflowApp
+
+TASKS = (bookings, notifications, payments, refunds, sweeps, webhooks)
+"""Importing these rooms registers their tasks."""
+
+
+class WorkerApp(PayflowApp):
+    """The app of a worker process: settings come from the environment."""
+
+    def build_container(self) -> Container:
+        return build(Settings.from_environ(os.environ))
+
+
+@setup_logging.connect
+def _logs(**_: Any) -> None:
+    logs.configure(os.environ.get("PAYFLOW_LOG_LEVEL", "INFO"))
+
+
+@worker_ready.connect
+def _sweep_once(**_: Any) -> None:
+    """What became due while no worker ran is rung for at once."""
+    app.container.sweeps.ring_due()
+
+
+broker_guard.install()
+app = WorkerApp("payflow", config_source="celeryconfig")
