@@ -48,6 +48,7 @@ broker_connection_max_retries = None
 broker_connection_timeout = 3
 broker_heartbeat = 15
 task_publish_retry = False
+broker_transport_options: dict[str, object]
 if _is_amqp:
     broker_transport_options = {"confirm_publish": True, "read_timeout": 5, "write_timeout": 5}
     worker_detect_quorum_queues = True

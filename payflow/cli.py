@@ -16,7 +16,7 @@ import jwt
 from payflow import demo_data, migrations
 from payflow.container import Container, build
 from payflow.core.errors import ConfigurationError, PayflowError
-from payflow.dispatch import SilentBells
+from payflow.dispatch import CeleryBells, SilentBells
 from payflow.settings import Settings
 from payflow.store.engine import make_engine
 
@@ -70,7 +70,9 @@ def _token(options: argparse.Namespace) -> int:
     """A development token; needs PAYFLOW_JWT_SECRET, refuses in live mode."""
     settings = _settings()
     if settings.is_live or settings.jwt_secret is None:
-        raise ConfigurationError("Tokens are minted for development only: PAYFLOW_MODE=test and PAYFLOW_JWT_SECRET set.")
+        raise ConfigurationError(
+            "Tokens are minted for development only: PAYFLOW_MODE=test and PAYFLOW_JWT_SECRET set."
+        )
     workspaces = {
         key: {"name": name or demo_data.WORKSPACE_NAME, "role": role or "member"}
         for key, name, role in (f"{word}::".split(":")[:3] for word in options.workspace)
@@ -138,25 +140,25 @@ def _keys_options(command: argparse.ArgumentParser) -> None:
 
 
 def _sandbox(options: argparse.Namespace) -> int:
-    from payflow.sandbox.cli import main as sandbox  # noqa: PLC0415 - the counterparty stays out of every other process
+    from payflow.sandbox.cli import main as sandbox
 
-    return sandbox(options.rest)
+    return int(sandbox(options.rest))
 
 
 def _run(_: argparse.Namespace) -> int:
-    from payflow.launcher import main as launch  # noqa: PLC0415 - needed by this command alone
+    from payflow.launcher import main as launch
 
     return launch()
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from payflow.demo import main as demo  # noqa: PLC0415 - needed by this command alone
+    from payflow.demo import main as demo
 
     return demo(options.rest)
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from payflow.bench import main as bench  # noqa: PLC0415 - needed by this command alone
+    from payflow.bench import main as bench
 
     return bench(options.rest)
 
@@ -165,6 +167,8 @@ def _sweep(_: argparse.Namespace) -> int:
     """Ring for what is due once: for cron while beat is dead."""
     container = build(_settings())
     rung = container.sweeps.ring_due()
+    if isinstance(container.bells, CeleryBells):
+        container.bells.flush(timeout_seconds=10)
     print(f"rung: {', '.join(rung) or 'nothing is due'}")
     return 0
 
@@ -198,4 +202,3 @@ _COMMANDS: tuple[
     ("sweep", "ring for what is due once", _no_options, _sweep),
     ("doctor", "does every dependency answer?", _no_options, _doctor),
 )
-

@@ -60,7 +60,5 @@ def seed(container: Container) -> int:
     with container.units.reading() as rows:
         if rows.has_bookings(CUSTOMER_ID):
             return 0
-    container.units.run(
-        lambda tx: tx.upsert_workspace(WORKSPACE_ID, name=WORKSPACE_NAME, at=tx.act.at), actor="system"
-    )
+    container.units.run(lambda tx: tx.upsert_workspace(WORKSPACE_ID, name=WORKSPACE_NAME, at=tx.act.at), actor="system")
     return len(add_bookings(container))

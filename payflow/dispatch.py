@@ -8,13 +8,16 @@ sweep, so a failure here is a log line, never an error; a broker that does not a
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from amqp.exceptions import AMQPError
 from celery import Celery
 from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
 from payflow import logs
 from payflow.cache import Cache
@@ -37,33 +40,70 @@ def muted(kinds: Iterable[str]) -> Iterator[None]:
 
 
 class CeleryBells:
-    """Sends wake-ups by task name. A kind is `noun.verb` or `noun.verb:gateway`."""
+    """Sends wake-ups by task name, from a thread of its own: a slow or frozen broker never holds up a request.
+
+    A kind is `noun.verb` or `noun.verb:gateway`. Kinds rung again before the thread has come round are one bell.
+    """
 
     def __init__(self, app: Celery, cache: Cache) -> None:
         self.app, self._cache = app, cache
-        self._resting_until = 0.0
-        self._lock = threading.Lock()
+        self._waiting: dict[str, None] = {}
+        self._changed = threading.Condition()
+        self._ringer: threading.Thread | None = None
+        self._pid = 0
+        self._busy = False
 
     def ring(self, kind: str) -> None:
+        if kind.partition(":")[0] in _muted.get():
+            return
+        with self._changed:
+            self._waiting[kind] = None
+            if self._ringer is None or self._pid != os.getpid():  # threads do not survive a fork
+                self._pid = os.getpid()
+                self._ringer = threading.Thread(target=self._ring_for_ever, name="bells", daemon=True)
+                self._ringer.start()
+            self._changed.notify()
+
+    def flush(self, *, timeout_seconds: float) -> bool:
+        """Wait until nothing is waiting to be rung; for tools that are about to end."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._waiting and not self._busy, timeout_seconds)
+
+    def _ring_for_ever(self) -> None:
+        resting_until = 0.0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._waiting))
+                kinds, self._waiting, self._busy = list(self._waiting), {}, True
+            for kind in kinds:
+                if time.monotonic() >= resting_until and not self._send(kind):
+                    resting_until = time.monotonic() + BROKER_REST_SECONDS
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+    def _send(self, kind: str) -> bool:
         name, _, gateway = kind.partition(":")
-        if name in _muted.get() or time.monotonic() < self._resting_until:
-            return
         if not self._cache.first_to_ring(kind, seconds=BELL_SECONDS):
-            return
+            return True
         queue = f"gateway.{gateway}" if gateway else None
         try:
             self.app.send_task(name, args=[gateway] if gateway else [], queue=queue, retry=False, ignore_result=True)
-        except (KombuError, OSError) as error:
-            with self._lock:
-                self._resting_until = time.monotonic() + BROKER_REST_SECONDS
+        except (KombuError, OSError, RedisError, AMQPError) as error:
             self._cache.rung(kind)
-            _log.warning("broker not reached; the sweep will find the work", action="bell.lost", kind=kind, error=type(error).__name__)
+            _log.warning(
+                "broker not reached; the sweep will find the work",
+                action="bell.lost",
+                kind=kind,
+                error=type(error).__name__,
+            )
+            return False
+        return True
 
 
 def celery_bells(broker_url: str, cache: Cache) -> CeleryBells:
     """Bells on a broker, with the same queues and routes the workers have."""
-    app = Celery("payflow", config_source="celeryconfig", set_as_current=False)
-    app.conf.broker_url = broker_url
+    app = Celery("payflow", broker=broker_url, config_source="celeryconfig", set_as_current=False)
     return CeleryBells(app, cache)
 
 
@@ -74,7 +114,7 @@ def broker_answers(bells: object) -> bool:
     try:
         with bells.app.connection_for_write() as connection:
             connection.ensure_connection(max_retries=0, timeout=2)
-    except (KombuError, OSError):
+    except (KombuError, OSError, RedisError, AMQPError):
         return False
     return True
 

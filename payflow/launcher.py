@@ -84,6 +84,7 @@ class Launcher:
         self._roll: WorkerRoll | None = None
         self._development: DevelopmentSecrets | None = None
         self._began = time.monotonic()
+        self._announced: set[str] = set()
         self._is_stopping = threading.Event()
 
     def __enter__(self) -> Self:
@@ -124,7 +125,7 @@ class Launcher:
         )
         write_private(self.data_dir / "environment", _own_variables(self.environ))
         self._supervisor = Supervisor(log_dir=self.data_dir / "logs", environ=self.environ, say=self._say)
-        self._roll = WorkerRoll(self.environ, self.data_dir / "logs")
+        self._roll = WorkerRoll(self.environ, self._supervisor.log_since_start)
         self._start_parts()
 
     def _start_parts(self) -> None:
@@ -196,13 +197,18 @@ class Launcher:
                     raise DidNotStart("Stopped while starting.")
                 if self._children.is_ready(name):
                     waiting.remove(name)
-                    self._say(f"  {name:<8} ready after {time.monotonic() - self._began:4.1f} s")
+                    self._announce(name)
                 elif self._children.keeps_dying(name):
                     raise self._did_not_start(name, "keeps ending")
             if waiting and time.monotonic() > deadline:
                 raise self._did_not_start(waiting[0], f"was not ready within {timeout_seconds:g} s")
             if waiting:
                 time.sleep(0.1)
+
+    def _announce(self, name: str) -> None:
+        if name not in self._announced:
+            self._announced.add(name)
+            self._say(f"  {name:<8} ready after {time.monotonic() - self._began:4.1f} s")
 
     def _did_not_start(self, name: str, what: str) -> DidNotStart:
         path, tail = self._children.log_path(name), self._children.log_tail(name)
@@ -257,6 +263,7 @@ class Launcher:
         return self._children.log_tail(name, lines)
 
     def _forget(self, name: str) -> None:
+        self._announced.discard(name)
         if self._roll is not None:
             self._roll.forget(name)
 
@@ -299,7 +306,7 @@ class Launcher:
         return self._development
 
 
-def run(environ: Mapping[str, str] | None = None) -> int:
+def main(environ: Mapping[str, str] | None = None) -> int:
     """The `run` command: start, print the addresses, stay until Ctrl-C or SIGTERM, stop. Returns the exit code."""
     given = dict(os.environ if environ is None else environ)
     began = time.monotonic()

@@ -49,6 +49,7 @@ class _Child:
     deaths_in_a_row: int = 0
     started_at: float = 0.0
     not_before: float = 0.0
+    log_offset: int = 0
 
 
 class Supervisor:
@@ -97,6 +98,11 @@ class Supervisor:
         """The last lines it wrote."""
         text = self.log_path(name).read_text(encoding="utf-8", errors="replace")
         return "\n".join(text.splitlines()[-lines:])
+
+    def log_since_start(self, name: str) -> str:
+        """What its present process wrote."""
+        child = self._child(name)
+        return child.log_path.read_bytes()[child.log_offset :].decode("utf-8", "replace")
 
     def is_ready(self, name: str) -> bool:
         """Whether it runs and says it is ready."""
@@ -194,6 +200,7 @@ class Supervisor:
             if child.is_wanted and now >= child.not_before:
                 part = child.part
                 with child.log_path.open("ab") as log:
+                    child.log_offset = log.tell()
                     child.process = spawn(part.command, log=log, environ=self._environ, death_signal=part.death_signal)
                 child.starts += 1
                 child.started_at = now

@@ -85,7 +85,9 @@ class Settings:
             database_url=env.secret("PAYFLOW_DATABASE_URL") or f"sqlite:///{data_dir / 'payflow.db'}",
             broker_url=_required(env.secret("PAYFLOW_BROKER_URL"), "PAYFLOW_BROKER_URL"),
             cache_url=env.secret("PAYFLOW_CACHE_URL"),
-            public_url=env.text("PAYFLOW_PUBLIC_URL", f"http://127.0.0.1:{env.integer('PAYFLOW_WEB_PORT', 8000)}").rstrip("/"),
+            public_url=env.text(
+                "PAYFLOW_PUBLIC_URL", f"http://127.0.0.1:{env.integer('PAYFLOW_WEB_PORT', 8000)}"
+            ).rstrip("/"),
             jwt_secret=jwt_secret,
             jwks_url=jwks_url,
             jwt_audience=env.optional("PAYFLOW_JWT_AUDIENCE"),

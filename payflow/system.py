@@ -10,6 +10,7 @@ import http.client
 import json
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import time
@@ -194,10 +195,10 @@ def answers(port: int, path: str) -> Callable[[], bool]:
 
 
 class WorkerRoll:
-    """Which workers answer a ping through Celery's control. One ping asks all, and an answer is remembered."""
+    """Which workers answer a ping through Celery's control; an answer is remembered until `forget`."""
 
-    def __init__(self, environ: Mapping[str, str], log_dir: Path) -> None:
-        self._environ, self._log_dir = dict(environ), log_dir
+    def __init__(self, environ: Mapping[str, str], log_since_start: Callable[[str], str]) -> None:
+        self._environ, self._log_since_start = dict(environ), log_since_start
         self._present: set[str] = set()
         self._patience_ends = time.monotonic() + 10
 
@@ -208,21 +209,24 @@ class WorkerRoll:
     def forget(self, name: str) -> None:
         """It is being restarted: ask anew."""
         self._present.discard(name)
+        self._patience_ends = time.monotonic() + 10
 
     def _has_answered(self, name: str) -> bool:
-        if name not in self._present and self._may_be_up(name):
-            self._present |= {node for node in WORKERS if f"{node}@" in self._ping()}
+        """A ping costs a process, so wait for the worker's own word first; after ten seconds ask in any case."""
+        if name not in self._present:
+            up = [node for node in WORKERS if node not in self._present and self._says_ready(node)]
+            if name in up or time.monotonic() > self._patience_ends:
+                self._present |= self._ping({name, *up})
         return name in self._present
 
-    def _may_be_up(self, name: str) -> bool:
-        """A ping costs a process, so look for the worker's own word first; past ten seconds ask in any case."""
-        text = (self._log_dir / f"{name}.log").read_text(encoding="utf-8", errors="replace")
-        return " ready." in text or time.monotonic() > self._patience_ends
+    def _says_ready(self, name: str) -> bool:
+        return " ready." in self._log_since_start(name)
 
-    def _ping(self) -> str:
-        command = [sys.executable, "-m", "celery", "-A", "worker", "inspect", "ping", "--timeout", "2", "--json"]
+    def _ping(self, names: set[str]) -> set[str]:
+        places = ",".join(f"{name}@{socket.gethostname()}" for name in sorted(names))
+        command = [sys.executable, "-m", "celery", "-A", "worker", "inspect", "ping", "-d", places, "-t", "3", "--json"]
         try:
             answer = subprocess.run(command, env=self._environ, capture_output=True, text=True, timeout=20, check=False)
         except subprocess.TimeoutExpired:
-            return ""
-        return answer.stdout if answer.returncode == 0 else ""
+            return set()
+        return {name for name in names if answer.returncode == 0 and f"{name}@" in answer.stdout}

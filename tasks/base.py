@@ -1,4 +1,4 @@
-"""What every task shares: the container, log context, muted bells, what an error means. Retries are decided here only."""
+"""What every task shares: the container, log context, muted bells, what an error means. Retries are decided here."""
 
 from __future__ import annotations
 

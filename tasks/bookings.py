@@ -21,7 +21,7 @@ def confirm(self: PayflowTask, order_ids: list[str] | None = None) -> None:
 
 @shared_task(name="bookings.release", base=PayflowTask, bind=True, takes_over=("notifications.fan_out",))
 def release(self: PayflowTask, order_ids: list[str] | None = None) -> None:
-    """Cancel the bookings whose money went back. With ids a link of the refund chain; without, it drains what is due."""
+    """Cancel the bookings whose money went back. With ids a link of the refund chain; without, it drains."""
     if order_ids is not None:
         self.container.bookings.release(order_ids)
         return
@@ -29,7 +29,9 @@ def release(self: PayflowTask, order_ids: list[str] | None = None) -> None:
     _go_on(self, self.container.bookings.release())
 
 
-@shared_task(name="orders.expire", base=PayflowTask, bind=True, takes_over=("bookings.confirm", "notifications.fan_out"))
+@shared_task(
+    name="orders.expire", base=PayflowTask, bind=True, takes_over=("bookings.confirm", "notifications.fan_out")
+)
 def expire(self: PayflowTask) -> None:
     """End orders whose time is over, after asking their gateways."""
     self.awake()

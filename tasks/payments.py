@@ -25,7 +25,7 @@ def initiate(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> N
     name="payments.verify", base=PayflowTask, bind=True, takes_over=("bookings.confirm", "notifications.fan_out")
 )
 def verify(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> None:
-    """Ask the gateway about tries. With ids it is a link of the settle chain; without, it drains and starts the rest."""
+    """Ask the gateway about tries. With ids a link of the settle chain; without, it drains and starts the rest."""
     if ids is not None:
         self.container.gateway_calls.verify(gateway, ids)
         return

@@ -10,7 +10,7 @@ from email.utils import parseaddr
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError, select_autoescape
 
 from payflow.channels import in_app
 from payflow.core.errors import ConfigurationError, DeliveryError
@@ -39,7 +39,9 @@ class EmailSender:
     def __init__(self, smtp_url: str, *, mail_from: str) -> None:
         parts = urlsplit(smtp_url)
         if parts.scheme not in ("smtp", "smtps", "smtp+starttls") or not parts.hostname:
-            raise ConfigurationError("PAYFLOW_SMTP_URL must look like smtp://user:password@host:port (or smtps, smtp+starttls).")
+            raise ConfigurationError(
+                "PAYFLOW_SMTP_URL must look like smtp://user:password@host:port (or smtps, smtp+starttls)."
+            )
         self._parts, self._mail_from = parts, mail_from
         self._templates = Environment(
             loader=PackageLoader("payflow.channels", "templates"),
@@ -49,15 +51,20 @@ class EmailSender:
         )
 
     def compose(self, notification_id: str, recipient: str, event_type: str, data: Mapping[str, Any]) -> Letter:
-        """The letter for an event's payload, as text and HTML."""
-        text = in_app.render(event_type, data)
-        facts = {"title": text.title, "body": text.body, "name": data.get("user_name") or "", "data": data}
+        """The letter for an event's payload, as text and HTML. Raises DeliveryError for a payload without the facts."""
+        try:
+            text = in_app.render(event_type, data)
+            facts = {"title": text.title, "body": text.body, "name": data.get("user_name") or "", "data": data}
+            plain = self._templates.get_template("letter.txt").render(facts)
+            html = self._templates.get_template("letter.html").render(facts)
+        except (TemplateError, KeyError) as error:
+            raise DeliveryError(f"The letter for {event_type} cannot be written.", retryable=False) from error
         return Letter(
             message_id=f"<{notification_id}@payflow>",
             recipient=recipient,
             subject=f"{text.title}: {data['order_number']}" if data.get("order_number") else text.title,
-            text=self._templates.get_template("letter.txt").render(facts),
-            html=self._templates.get_template("letter.html").render(facts),
+            text=plain,
+            html=html,
         )
 
     def send(self, letter: Letter) -> None:
@@ -76,14 +83,18 @@ class EmailSender:
                 server.send_message(message)
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
-            raise DeliveryError("The mail server refused the recipient.", retryable=all(code < 500 for code in codes)) from error
+            raise DeliveryError(
+                "The mail server refused the recipient.", retryable=all(code < 500 for code in codes)
+            ) from error
         except (smtplib.SMTPException, OSError) as error:
             raise DeliveryError(f"The mail server could not be reached or said no ({type(error).__name__}).") from error
 
     def _connect(self) -> smtplib.SMTP:
         parts = self._parts
         kind = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
-        server = kind(parts.hostname or "", parts.port or (465 if parts.scheme == "smtps" else 25), timeout=TIMEOUT_SECONDS)
+        server = kind(
+            parts.hostname or "", parts.port or (465 if parts.scheme == "smtps" else 25), timeout=TIMEOUT_SECONDS
+        )
         if parts.scheme == "smtp+starttls":
             server.starttls()
         if parts.username:

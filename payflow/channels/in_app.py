@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,44 +33,45 @@ class Text:
     body: str
 
 
-def _amount(data: Mapping[str, Any], key: str) -> str:
+def _amount(data: Mapping[str, Any], key: str = "amount") -> str:
     return str(Money(data[key], data["currency"]))
 
 
+def _payment_completed(data: Mapping[str, Any]) -> str:
+    number, status = data["order_number"], data.get("order_status")
+    if status in ("expired", "cancelled"):
+        return (
+            f"We received {_amount(data)} for order {number}, but it came too late: the order was {status} already. "
+            "We are looking after your money."
+        )
+    return f"We received {_amount(data)} for order {number}. Your bookings are being confirmed."
+
+
+BODIES: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "ORDER_CREATED": lambda data: (
+        f"Order {data['order_number']} over {_amount(data, 'total_amount')} waits for your payment."
+    ),
+    "PAYMENT_INITIATED": lambda data: f"You can now pay {_amount(data)} for order {data['order_number']}.",
+    "PAYMENT_COMPLETED": _payment_completed,
+    "PAYMENT_FAILED": lambda data: (
+        f"The payment for order {data['order_number']} did not go through. Nothing was taken; you can try again."
+    ),
+    "REFUND_REQUESTED": lambda data: f"A refund of {_amount(data)} for order {data['order_number']} was requested.",
+    "REFUND_COMPLETED": lambda data: f"{_amount(data)} for order {data['order_number']} has been given back.",
+    "REFUND_FAILED": lambda data: (
+        f"The refund of {_amount(data)} for order {data['order_number']} did not go through; we are looking into it."
+    ),
+    "ORDER_EXPIRED": lambda data: f"Order {data['order_number']} was not paid in time.",
+    "ORDER_CANCELLED": lambda data: f"Order {data['order_number']} was cancelled.",
+    "BOOKING_CONFIRMED": lambda data: f"Your booking of {data['resource_id']} is confirmed.",
+    "BOOKING_CANCELLED": lambda data: f"Your booking of {data['resource_id']} is cancelled.",
+    "DISPUTE_OPENED": lambda data: f"The payment for order {data['order_number']} is disputed by your bank.",
+    "PAYMENT_EXCESS": lambda data: (
+        f"{_amount(data, 'excess_amount')} came in too much for order {data['order_number']}; we are giving it back."
+    ),
+}
+
+
 def render(event_type: str, data: Mapping[str, Any]) -> Text:
-    """The message for an event's payload. Raises KeyError for an event without a text."""
-    title = TITLES[event_type]
-    number = data.get("order_number", "")
-    match event_type:
-        case "ORDER_CREATED":
-            body = f"Order {number} over {_amount(data, 'total_amount')} waits for your payment."
-        case "PAYMENT_INITIATED":
-            body = f"You can now pay {_amount(data, 'amount')} for order {number}."
-        case "PAYMENT_COMPLETED" if data.get("order_status") in ("expired", "cancelled"):
-            body = (
-                f"We received {_amount(data, 'amount')} for order {number}, but it came too late: the order was "
-                f"{data['order_status']} already. We are looking after your money."
-            )
-        case "PAYMENT_COMPLETED":
-            body = f"We received {_amount(data, 'amount')} for order {number}. Your bookings are being confirmed."
-        case "PAYMENT_FAILED":
-            body = f"The payment for order {number} did not go through. Nothing was taken; you can try again."
-        case "REFUND_REQUESTED":
-            body = f"A refund of {_amount(data, 'amount')} for order {number} is on its way."
-        case "REFUND_COMPLETED":
-            body = f"{_amount(data, 'amount')} for order {number} has been given back."
-        case "REFUND_FAILED":
-            body = f"The refund of {_amount(data, 'amount')} for order {number} did not go through; we are looking into it."
-        case "ORDER_EXPIRED":
-            body = f"Order {number} was not paid in time. Nothing was taken."
-        case "ORDER_CANCELLED":
-            body = f"Order {number} was cancelled."
-        case "BOOKING_CONFIRMED":
-            body = f"Your booking of {data.get('resource_id', '')} is confirmed."
-        case "BOOKING_CANCELLED":
-            body = f"Your booking of {data.get('resource_id', '')} is cancelled."
-        case "PAYMENT_EXCESS":
-            body = f"{_amount({**data, 'amount': data['excess_amount']}, 'amount')} came in too much for order {number}."
-        case _:
-            body = f"News about order {number}."
-    return Text(title, body)
+    """The message for an event's payload. Raises KeyError for one without a text or without its facts."""
+    return Text(TITLES[event_type], BODIES[event_type](data))

@@ -40,7 +40,11 @@ def price(items: Iterable[Money], *, tax_bps: int, discount_minor: int = 0) -> T
         )
     totals = Totals(currency, subtotal, discount_minor, share_bps(subtotal - discount_minor, tax_bps))
     if totals.total_minor <= 0:
-        raise InvalidInput("The order's total is zero: there is nothing to pay.", code="zero_total", pointer="/booking_ids")
+        raise InvalidInput(
+            "The order's total is zero: there is nothing to pay.", code="zero_total", pointer="/booking_ids"
+        )
     if totals.total_minor > MAX_MINOR:
-        raise InvalidInput("The order's total is above what can be taken.", code="total_too_large", pointer="/booking_ids")
+        raise InvalidInput(
+            "The order's total is above what can be taken.", code="total_too_large", pointer="/booking_ids"
+        )
     return totals

@@ -1,4 +1,4 @@
-"""The double-entry ledger. A posting moves one amount from a credit to a debit account, so it sums to zero by its shape.
+"""The double-entry ledger. A posting moves one amount from a credit to a debit account: it sums to zero by its shape.
 
 Append-only: the database refuses UPDATE and DELETE (see the first migration). Corrections are further postings.
 """

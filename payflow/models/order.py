@@ -32,7 +32,7 @@ class OrderBooking(Base):
 
 
 class Order(Identified, Stateful, Owed, Base):
-    """`due_at` is the order's deadline while it can still be paid, and "now" while its bookings wait for confirmation."""
+    """`due_at` is the deadline while it can still be paid, and "now" while its bookings wait for confirmation."""
 
     __tablename__ = "orders"
     __table_args__ = (

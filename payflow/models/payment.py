@@ -27,7 +27,8 @@ class Payment(Identified, Stateful, Base):
         CheckConstraint("amount_minor > 0", name="amount_positive"),
         CheckConstraint("captured_minor IN (0, amount_minor)", name="captured_whole_or_nothing"),
         CheckConstraint(
-            "refunded_minor >= 0 AND refunded_minor <= refund_reserved_minor AND refund_reserved_minor <= captured_minor",
+            "refunded_minor >= 0 AND refunded_minor <= refund_reserved_minor "
+            "AND refund_reserved_minor <= captured_minor",
             name="refunds_within_capture",
         ),
         CheckConstraint(

@@ -56,7 +56,9 @@ class Refund(Identified, Stateful, Owed, Base):
         CheckConstraint("amount_minor > 0", name="amount_positive"),
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_has_a_time"),
         partial_index("uq_refunds_surplus", "attempt_id", where="source = 'surplus'", unique=True),
-        partial_index("uq_refunds_gateway_id", "gateway", "gateway_refund_id", where="gateway_refund_id IS NOT NULL", unique=True),
+        partial_index(
+            "uq_refunds_gateway_id", "gateway", "gateway_refund_id", where="gateway_refund_id IS NOT NULL", unique=True
+        ),
         partial_index("ix_refunds_due", "gateway", "due_at", where="due_at IS NOT NULL"),
         Index("ix_refunds_payment", "payment_id"),
         Index("ix_refunds_user", "user_id", "id"),

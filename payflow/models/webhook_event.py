@@ -12,7 +12,7 @@ from payflow.models.base import Base, Identified, Owed, partial_index
 
 
 class WebhookEvent(Identified, Owed, Base):
-    """`handled_at` is set in the same transaction as the effect. A reference nobody knows stays `unmatched` and visible."""
+    """`handled_at` is set in the effect's transaction. A reference nobody knows stays `unmatched` and visible."""
 
     __tablename__ = "webhook_events"
     __table_args__ = (

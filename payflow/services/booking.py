@@ -57,9 +57,7 @@ class BookingService:
         def step(tx: Transaction) -> str:
             user_id, email, name = owner
             tx.upsert_user(user_id, email=email, name=name, at=tx.act.at)
-            workspace = tx.upsert_workspace(
-                new.workspace_id, name=membership.name if membership else "", at=tx.act.at
-            )
+            workspace = tx.upsert_workspace(new.workspace_id, name=membership.name if membership else "", at=tx.act.at)
             if not workspace.customers_may_book and not caller.administers(new.workspace_id):
                 raise Forbidden("This workspace takes bookings from its own platform only.")
             booking = Booking(
@@ -108,14 +106,19 @@ class BookingService:
         self._units.run(step, actor=caller.actor)
 
     def confirm(self, order_ids: Sequence[str] | None = None) -> list[str]:
-        """Chain link: confirm the bookings of paid orders (all that are due without ids). One poison order stops none."""
+        """Chain link: confirm the bookings of paid orders (all due ones without ids). One poison order stops none."""
         if order_ids is None:
             order_ids = claim_orders(self._units, Order.status == OrderStatus.PAID, lease_seconds=LEASE_SECONDS)
         for order_id in order_ids:
             try:
                 self._units.run(partial(_confirm_one, order_id=order_id))
             except PayflowError as error:
-                _log.error("bookings could not be confirmed", action="bookings.confirm_failed", order_id=order_id, error=error.detail)
+                _log.error(
+                    "bookings could not be confirmed",
+                    action="bookings.confirm_failed",
+                    order_id=order_id,
+                    error=error.detail,
+                )
         return list(order_ids)
 
     def release(self, order_ids: Sequence[str] | None = None) -> list[str]:

@@ -134,7 +134,10 @@ class GatewayCalls:
                 )
             )
         elif outcome is LostInitiate.RENEW:
-            if order.status == OrderStatus.PROCESSING and len(tx.attempts_of(payment.id)) < MAX_RENEWALS + payment.retry_count:
+            if (
+                order.status == OrderStatus.PROCESSING
+                and len(tx.attempts_of(payment.id)) < MAX_RENEWALS + payment.retry_count
+            ):
                 attempt.claimed_until, attempt.due_at = None, tx.act.at
                 renew_attempt(tx, order, payment, attempt)
             else:
@@ -167,7 +170,9 @@ class GatewayCalls:
             return []
         claimed = self._claim(gateway, AWAITS_VERIFY, ids, lease_seconds=ASK_LEASE_SECONDS)
         with self._units.reading() as rows:
-            refs = [(attempt.id, attempt.order_id, _ref(attempt)) for attempt in rows.many(PaymentAttempt, list(claimed))]
+            refs = [
+                (attempt.id, attempt.order_id, _ref(attempt)) for attempt in rows.many(PaymentAttempt, list(claimed))
+            ]
         answers = self._side_by_side.run(lambda one: self._gateways[gateway].verify(one[2]), refs)
         orders: list[str] = []
         for (attempt_id, order_id, _), answer in zip(refs, answers, strict=True):
@@ -182,9 +187,7 @@ class GatewayCalls:
         order, payment, attempt = lock_attempt(tx, attempt_id)
         if isinstance(answer, Verification):
             plan = self._plans[attempt.gateway]
-            apply_verification(
-                tx, order, payment, attempt, answer, plan=plan, is_live=self._is_live, seen_due=seen_due
-            )
+            apply_verification(tx, order, payment, attempt, answer, plan=plan, is_live=self._is_live, seen_due=seen_due)
         elif isinstance(answer, GatewayError):
             _later(attempt, tx.act.at, answer)
         else:
@@ -208,7 +211,9 @@ class GatewayCalls:
                         self._units.run(step)
                 self._units.run(partial(_expire_one, order_id=order_id))
             except GatewayError as error:
-                _log.warning("an order cannot expire yet", action="orders.expire_later", order_id=order_id, error=error.detail)
+                _log.warning(
+                    "an order cannot expire yet", action="orders.expire_later", order_id=order_id, error=error.detail
+                )
                 self._units.run(partial(_expire_later, order_id=order_id))
         return list(order_ids)
 
@@ -238,7 +243,12 @@ class GatewayCalls:
         try:
             return self._units.run(step)
         except PayflowError as error:
-            _log.error("an answer could not be stored", action="gateway.store_failed", attempt_id=attempt_id, error=error.detail)
+            _log.error(
+                "an answer could not be stored",
+                action="gateway.store_failed",
+                attempt_id=attempt_id,
+                error=error.detail,
+            )
             return None
 
 
@@ -260,7 +270,13 @@ def _later(attempt: PaymentAttempt, now: datetime, error: GatewayError) -> None:
         attempt.due_at = max(attempt.due_at, now + timedelta(seconds=min(error.retry_after_seconds, 3_600)))
     attempt.error = error.detail[:255]
     level = _log.error if isinstance(error, GatewayRejected) else _log.warning
-    level("gateway gave no answer", action="gateway.ask_later", attempt_id=attempt.id, code=error.code, tries=attempt.tries)
+    level(
+        "gateway gave no answer",
+        action="gateway.ask_later",
+        attempt_id=attempt.id,
+        code=error.code,
+        tries=attempt.tries,
+    )
 
 
 def _expire_one(tx: Transaction, *, order_id: str) -> None:
@@ -284,5 +300,3 @@ def _expire_later(tx: Transaction, *, order_id: str) -> None:
     order.tries += 1
     wait = GATEWAY_BACKOFF.next_at(order.tries, tx.act.at) or tx.act.at + timedelta(minutes=10)
     order.settle_due(wait, seen=order.due_at)
-
-

@@ -26,7 +26,15 @@ UNAPPLIED = "unapplied"
 
 
 def _post(
-    tx: Transaction, kind: PostingKind, *, subject_id: str, order_id: str, debit: str, credit: str, money: Money, part: int = 0
+    tx: Transaction,
+    kind: PostingKind,
+    *,
+    subject_id: str,
+    order_id: str,
+    debit: str,
+    credit: str,
+    money: Money,
+    part: int = 0,
 ) -> None:
     tx.add(
         LedgerPosting(

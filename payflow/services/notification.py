@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from payflow import bus, logs
 from payflow.channels import in_app
-from payflow.channels.email import EmailSender, Letter
+from payflow.channels.email import EmailSender
 from payflow.core.clock import Clock
 from payflow.core.errors import DeliveryError, NotFound, PayflowError
 from payflow.core.events import EventType
@@ -28,7 +30,9 @@ BATCH = 64
 @dataclass(frozen=True, slots=True)
 class _Claimed:
     notification_id: str
-    letter: Letter
+    recipient: str
+    event_type: str
+    payload: dict[str, Any]
 
 
 class NotificationService:
@@ -86,14 +90,20 @@ class NotificationService:
                 lease_seconds=LEASE_SECONDS,
                 limit=BATCH,
                 ids=ids,
-                where=(Notification.sent_at.is_(None), Notification.parked_at.is_(None), Notification.due_at.is_not(None)),
+                where=(
+                    Notification.sent_at.is_(None),
+                    Notification.parked_at.is_(None),
+                    Notification.due_at.is_not(None),
+                ),
             )
             rows = tx.many(Notification, list(claimed))
             events = {event.id: event for event in tx.many(OutboxEvent, [row.event_id for row in rows])}
-            return [_Claimed(row.id, email.compose(row.id, row.recipient, events[row.event_id].type, events[row.event_id].payload)) for row in rows]
+            return [
+                _Claimed(row.id, row.recipient, events[row.event_id].type, events[row.event_id].payload) for row in rows
+            ]
 
         letters = self._units.run(claim)
-        results = self._side_by_side.run(lambda one: email.send(one.letter), letters)
+        results = self._side_by_side.run(partial(_send, email), letters)
 
         def store(tx: Transaction) -> int:
             sent = 0
@@ -126,6 +136,10 @@ class NotificationService:
         return self._units.run(step, actor=caller.actor)
 
 
+def _send(email: EmailSender, one: _Claimed) -> None:
+    email.send(email.compose(one.notification_id, one.recipient, one.event_type, one.payload))
+
+
 def _message(event: OutboxEvent, channel: Channel, recipient: str, *, now: datetime, sent: bool) -> Notification:
     text = in_app.render(event.type, event.payload)
     return Notification(
@@ -151,10 +165,12 @@ def _poison(event: OutboxEvent, tx: Transaction, error: Exception) -> None:
     due_at = OUTBOX_BACKOFF.next_at(event.tries, tx.act.at)
     event.parked_at = tx.act.at if due_at is None else None
     event.claimed_until, event.due_at = None, due_at
-    _log.error("an event could not be fanned out", action="outbox.poison", event_id=event.id, error=type(error).__name__)
+    _log.error(
+        "an event could not be fanned out", action="outbox.poison", event_id=event.id, error=type(error).__name__
+    )
 
 
-def _record(tx: Transaction, row: Notification, result: None | PayflowError) -> int:
+def _record(tx: Transaction, row: Notification, result: PayflowError | None) -> int:
     row.claimed_until = None
     if result is None:
         row.sent_at, row.due_at, row.error = tx.act.at, None, None

@@ -42,7 +42,9 @@ class OrderService:
             workspace = tx.get(Workspace, bookings[0].workspace_id)
             if discount_minor and not caller.administers(workspace.id):
                 raise Forbidden("Only the workspace's administrators and its platform may set a discount.")
-            totals = price((booking.price for booking in bookings), tax_bps=workspace.tax_bps, discount_minor=discount_minor)
+            totals = price(
+                (booking.price for booking in bookings), tax_bps=workspace.tax_bps, discount_minor=discount_minor
+            )
             order = _add_order(tx, bookings, totals, ttl_seconds=workspace.order_ttl_seconds or self._ttl_seconds)
             tx.publish(order.event(EventType.ORDER_CREATED, tx.act))
             tx.touched_order(order.user_id, order.workspace_id)
@@ -100,7 +102,7 @@ def close_order(tx: Transaction, order: Order, status: OrderStatus, *, why: str)
 
 
 def remove_bookings(tx: Transaction, order: Order, booking_ids: set[str], *, why: str) -> None:
-    """Take bookings off an unpaid order: priced anew while pending; cancelled when emptied or already tried to be paid."""
+    """Take bookings off an unpaid order: priced anew while pending; cancelled when emptied or tried before."""
     left = [item for item in order.items if item.active and item.booking_id not in booking_ids]
     for item in order.items:
         if item.booking_id in booking_ids:
@@ -130,7 +132,9 @@ def _check_ids(booking_ids: Sequence[str]) -> None:
     seen: set[str] = set()
     for position, booking_id in enumerate(booking_ids):
         if not is_uuid(booking_id):
-            raise InvalidInput("That is not a booking id (a UUID).", code="invalid_id", pointer=f"/booking_ids/{position}")
+            raise InvalidInput(
+                "That is not a booking id (a UUID).", code="invalid_id", pointer=f"/booking_ids/{position}"
+            )
         if booking_id in seen:
             raise InvalidInput("The same booking is named twice.", code="repeated", pointer=f"/booking_ids/{position}")
         seen.add(booking_id)
@@ -147,9 +151,13 @@ def _own_pending_bookings(tx: Transaction, caller: Caller, booking_ids: Sequence
     for position, booking_id in enumerate(booking_ids):
         booking, pointer = found[booking_id], f"/booking_ids/{position}"
         if booking.user_id != owner:
-            raise InvalidInput("All bookings of an order must belong to one customer.", code="mixed_customers", pointer=pointer)
+            raise InvalidInput(
+                "All bookings of an order must belong to one customer.", code="mixed_customers", pointer=pointer
+            )
         if booking.workspace_id != found[booking_ids[0]].workspace_id:
-            raise InvalidInput("All bookings of an order must be of one workspace.", code="mixed_workspaces", pointer=pointer)
+            raise InvalidInput(
+                "All bookings of an order must be of one workspace.", code="mixed_workspaces", pointer=pointer
+            )
         if booking.status != BookingStatus.PENDING:
             raise Conflict(f"The booking is already {booking.status}.", code="booking_not_pending", pointer=pointer)
         order = orders.get(older.get(booking_id, ""))
@@ -202,7 +210,9 @@ def _add_order(tx: Transaction, bookings: Sequence[Booking], totals: Totals, *, 
             expires_at=tx.act.at + timedelta(seconds=ttl_seconds),
         )
         order.due_at = order.expires_at
-        order.items = [OrderBooking(booking_id=booking.id, price_minor=booking.amount_minor, active=True) for booking in bookings]
+        order.items = [
+            OrderBooking(booking_id=booking.id, price_minor=booking.amount_minor, active=True) for booking in bookings
+        ]
         try:
             with tx.savepoint():
                 tx.add(order)

@@ -105,7 +105,9 @@ class PaymentService:
         def step(tx: Transaction) -> None:
             order, payment, attempt = lock_attempt(tx, attempt_id)
             if money < attempt.amount:
-                raise InvalidInput("Less than was asked for cannot complete a payment.", code="underpaid", pointer="/amount")
+                raise InvalidInput(
+                    "Less than was asked for cannot complete a payment.", code="underpaid", pointer="/amount"
+                )
             verification.complete_payment(tx, order, payment, attempt, money)
 
         self._units.run(step, actor=actor)
@@ -243,7 +245,9 @@ def _check_payable(tx: Transaction, order: Order, payment: Payment | None) -> No
     if tx.act.at >= order.expires_at:
         raise Conflict("The order's time to pay is over; make a new one.", code="order_expired")
     if tx.has_open_decision(order.id):
-        raise Conflict("Money for this order is being looked at by a person; do not pay again.", code="payment_in_review")
+        raise Conflict(
+            "Money for this order is being looked at by a person; do not pay again.", code="payment_in_review"
+        )
 
 
 def _open_payment(
@@ -307,7 +311,7 @@ def _add_attempt(
 
 
 def renew_attempt(tx: Transaction, order: Order, payment: Payment, old: PaymentAttempt) -> PaymentAttempt:
-    """Replace a try whose page is lost by a new one with a new reference; the old one stays due until its end is known."""
+    """Replace a try whose page is lost by a new one; the old one stays due until its end is known."""
     old.move_to(AttemptStatus.ABANDONED, tx.act, why="its page is lost; a new try replaces it")
     tx.flush()
     attempt = _add_attempt(tx, order, payment, attempt_reference(), old.payment_method, old.return_url)

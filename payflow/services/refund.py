@@ -150,11 +150,13 @@ def reserve(
 
 
 def cancel_booking_refund(tx: Transaction, order: Order, booking: Booking, caller: Caller) -> None:
-    """A paid booking is being cancelled: ask its share back by the workspace's policy. Raises Conflict if that cannot be."""
+    """A paid booking is being cancelled: ask its share back by policy. Raises Conflict if that cannot be."""
     payment = tx.payment_of(order.id, lock=True)
     if payment is None:
         raise Conflict("The booking's payment cannot be found.", code="payment_missing")
-    if any(refund.booking_id == booking.id and refund.status != RefundStatus.FAILED for refund in tx.refunds_of(payment.id)):
+    if any(
+        refund.booking_id == booking.id and refund.status != RefundStatus.FAILED for refund in tx.refunds_of(payment.id)
+    ):
         return
     workspace = tx.get(Workspace, order.workspace_id)
     is_staff = caller.administers(order.workspace_id)
@@ -242,7 +244,9 @@ def _lock_refund(tx: Transaction, caller: Caller, refund_id: str) -> Refund:
 
 def _must_wait(refund: Refund) -> None:
     if refund.approval != Approval.WAITING:
-        raise Conflict(f"The refund's approval is {refund.approval.replace('_', ' ')}.", code="not_waiting_for_approval")
+        raise Conflict(
+            f"The refund's approval is {refund.approval.replace('_', ' ')}.", code="not_waiting_for_approval"
+        )
 
 
 def _check_refundable(tx: Transaction, payment: Payment, workspace: Workspace, *, is_staff: bool) -> None:
@@ -265,4 +269,3 @@ def _check_amount(payment: Payment, amount_minor: int) -> None:
     if amount_minor > payment.refundable_minor:
         left = Money(payment.refundable_minor, payment.currency)
         raise InvalidInput(f"At most {left} can be given back.", code="amount_too_large", pointer="/amount")
-

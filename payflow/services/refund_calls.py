@@ -14,7 +14,14 @@ from functools import partial
 
 from payflow import logs
 from payflow.core.clock import Clock
-from payflow.core.errors import GatewayError, GatewayRejected, GatewayUnavailable, InvalidInput, OutcomeUnknown, PayflowError
+from payflow.core.errors import (
+    GatewayError,
+    GatewayRejected,
+    GatewayUnavailable,
+    InvalidInput,
+    OutcomeUnknown,
+    PayflowError,
+)
 from payflow.core.polling import GATEWAY_BACKOFF, REFUND_POLL_PLAN, PollPlan
 from payflow.core.states import OPEN_REFUND, RefundStatus
 from payflow.gateways.base import AttemptRef, Gateway, Outcome, RefundRef, RefundRequest, RefundResult
@@ -96,7 +103,12 @@ class RefundCalls:
             try:
                 self._units.run(partial(_store, job=job, answer=answer))
             except PayflowError as error:
-                _log.error("a refund's answer could not be stored", action="refund.store_failed", refund_id=job.refund_id, error=error.detail)
+                _log.error(
+                    "a refund's answer could not be stored",
+                    action="refund.store_failed",
+                    refund_id=job.refund_id,
+                    error=error.detail,
+                )
         return [job.order_id for job in jobs]
 
     def _send(self, gateway: Gateway, job: _Job) -> RefundResult:
@@ -107,7 +119,9 @@ class RefundCalls:
         ours = [found for found in listed if found.refund_id == job.refund_id]
         if ours:
             return ours[0]
-        if job.may_send_again and not any(found.refund_id is None and found.amount == job.request.amount for found in listed):
+        if job.may_send_again and not any(
+            found.refund_id is None and found.amount == job.request.amount for found in listed
+        ):
             return gateway.refund(job.request)
         raise NotFoundYet
 
@@ -175,6 +189,8 @@ def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -
         _not_found(tx, refund)
     elif isinstance(answer, GatewayRejected) and not job.gateway_refund_id:
         _rejected(tx, refund, answer)
+    elif isinstance(answer, GatewayUnavailable) and answer.code == "insufficient_balance":
+        _balance_too_low(tx, refund, answer)
     elif isinstance(answer, GatewayUnavailable):
         if not job.sent_before:
             refund.submitted_at, refund.poll_step = None, 0  # it did not act: the next request is the first one
@@ -201,7 +217,9 @@ def apply_refund_result(tx: Transaction, refund: Refund, result: RefundResult, *
         return
     if result.outcome is Outcome.FAILED:
         fail_refund(tx, refund, error=result.message or "the gateway could not give the money back")
-        _ask_person(tx, refund, DecisionKind.REFUND_FAILED, "The refund failed at the gateway; the money is still with us.")
+        _ask_person(
+            tx, refund, DecisionKind.REFUND_FAILED, "The refund failed at the gateway; the money is still with us."
+        )
         return
     if refund.status == RefundStatus.PENDING:
         refund.move_to(RefundStatus.PROCESSING, tx.act, why="the gateway accepted it")
@@ -218,15 +236,15 @@ def apply_refund_result(tx: Transaction, refund: Refund, result: RefundResult, *
 
 
 def _rejected(tx: Transaction, refund: Refund, answer: GatewayRejected) -> None:
-    if answer.gateway_code == "insufficient_balance" or "insufficient balance" in answer.detail.lower():
-        refund.submitted_at, refund.poll_step = None, 0
-        refund.needs_attention = True
-        _later(refund, tx.act.at, answer)
-        refund.due_at = max(refund.due_at or tx.act.at, tx.act.at + timedelta(minutes=10))
-        _ask_person(tx, refund, DecisionKind.REFUND_NEEDS_ATTENTION, "The gateway balance is too low; top it up.")
-        return
     fail_refund(tx, refund, error=answer.detail)
     _ask_person(tx, refund, DecisionKind.REFUND_FAILED, f"The gateway refused the refund: {answer.detail}")
+
+
+def _balance_too_low(tx: Transaction, refund: Refund, answer: GatewayUnavailable) -> None:
+    """Nothing happened there; it is asked again with growing waits, and a person is told to top the balance up."""
+    refund.submitted_at, refund.poll_step, refund.needs_attention = None, 0, True
+    _later(refund, tx.act.at, answer)
+    _ask_person(tx, refund, DecisionKind.REFUND_NEEDS_ATTENTION, "The gateway balance is too low; top it up.")
 
 
 def _not_found(tx: Transaction, refund: Refund) -> None:
@@ -256,4 +274,6 @@ def _later(refund: Refund, now: datetime, error: GatewayError) -> None:
     if error.retry_after_seconds:
         refund.due_at = max(refund.due_at, now + timedelta(seconds=min(error.retry_after_seconds, 3_600)))
     refund.error = error.detail[:255]
-    _log.warning("gateway gave no answer", action="gateway.ask_later", refund_id=refund.id, code=error.code, tries=refund.tries)
+    _log.warning(
+        "gateway gave no answer", action="gateway.ask_later", refund_id=refund.id, code=error.code, tries=refund.tries
+    )

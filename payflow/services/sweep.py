@@ -61,7 +61,10 @@ class SweepService:
                 f"payments.verify:{gateway}",
                 rows.any_due(PaymentAttempt, now, attempts, PaymentAttempt.status.in_(AWAITS_VERIFY)),
             ),
-            (f"refunds.submit:{gateway}", rows.any_due(Refund, now, refunds, is_open, Refund.gateway_refund_id.is_(None))),
+            (
+                f"refunds.submit:{gateway}",
+                rows.any_due(Refund, now, refunds, is_open, Refund.gateway_refund_id.is_(None)),
+            ),
             (
                 f"refunds.verify:{gateway}",
                 rows.any_due(Refund, now, refunds, is_open, Refund.gateway_refund_id.is_not(None)),

@@ -48,7 +48,9 @@ def apply_verification(
         attempt.settle_due(None, seen=attempt.due_at)
         return
     if result.found and result.reference not in (attempt.reference, attempt.session_id):
-        _mismatch(tx, order, attempt, DecisionKind.REFERENCE_MISMATCH, None, "the gateway answered about another reference")
+        _mismatch(
+            tx, order, attempt, DecisionKind.REFERENCE_MISMATCH, None, "the gateway answered about another reference"
+        )
         return
     if result.outcome is Outcome.SUCCEEDED:
         if result.is_test is not None and result.is_test == is_live:
@@ -63,7 +65,10 @@ def apply_verification(
         fail_payment(tx, order, payment, attempt, error="paid and reversed at the gateway")
     elif result.outcome is Outcome.UNKNOWN:
         _log.warning(
-            "gateway answered with a status we do not know", action="verify.unknown_status", gateway=attempt.gateway, attempt_id=attempt.id
+            "gateway answered with a status we do not know",
+            action="verify.unknown_status",
+            gateway=attempt.gateway,
+            attempt_id=attempt.id,
         )
     _ask_again(tx, order, attempt, plan, seen_due)
 
@@ -100,10 +105,14 @@ def _receive_money(
     attempt.payment_method = result.payment_method or attempt.payment_method
     attempt.fee_minor = result.fee_minor
     if money.currency != attempt.currency:
-        _mismatch(tx, order, attempt, DecisionKind.WRONG_CURRENCY, money, f"{attempt.amount} was asked for, {money} came")
+        _mismatch(
+            tx, order, attempt, DecisionKind.WRONG_CURRENCY, money, f"{attempt.amount} was asked for, {money} came"
+        )
         return
     if money < attempt.amount:
-        _mismatch(tx, order, attempt, DecisionKind.UNDERPAID, money, f"{attempt.amount} was asked for, only {money} came")
+        _mismatch(
+            tx, order, attempt, DecisionKind.UNDERPAID, money, f"{attempt.amount} was asked for, only {money} came"
+        )
         return
     complete_payment(tx, order, payment, attempt, money)
 
@@ -198,7 +207,8 @@ def _can_still_be_had(tx: Transaction, order: Order) -> bool:
     if not booking_ids or tx.active_orders_of(booking_ids):
         return False
     return all(
-        booking.status == BookingStatus.PENDING and tx.slot_is_free(booking) for booking in tx.lock_bookings(booking_ids)
+        booking.status == BookingStatus.PENDING and tx.slot_is_free(booking)
+        for booking in tx.lock_bookings(booking_ids)
     )
 
 
@@ -208,7 +218,9 @@ def _give_back_surplus(
     """Money that was never the order's: give it back, or ask, as the workspace wants."""
     data = {"excess_amount": money.amount_minor, "cause": kind.value}
     tx.publish(
-        payment.event(EventType.PAYMENT_EXCESS, tx.act, order=order, reference=attempt.reference, booking_ids=[], **data)
+        payment.event(
+            EventType.PAYMENT_EXCESS, tx.act, order=order, reference=attempt.reference, booking_ids=[], **data
+        )
     )
     if tx.get(Workspace, order.workspace_id).excess_payment == "decide":
         open_decision(
@@ -291,4 +303,6 @@ def _mismatch(
         suggested=DecisionAction.REFUND,
     )
     tx.touched_order(order.user_id, order.workspace_id)
-    _log.error("money does not match", action="verify.mismatch", kind=kind.value, attempt_id=attempt.id, order_id=order.id)
+    _log.error(
+        "money does not match", action="verify.mismatch", kind=kind.value, attempt_id=attempt.id, order_id=order.id
+    )

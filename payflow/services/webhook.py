@@ -57,7 +57,7 @@ class WebhookService:
         return self._units.run(step, actor=f"gateway:{gateway}")
 
     def process(self) -> Owed:
-        """Chain link: match what is in the inbox with tries and refunds and make their questions due, once per event."""
+        """Chain link: match the inbox with tries and refunds and make their questions due, once per event."""
 
         def step(tx: Transaction) -> Owed:
             claimed = tx.claim(WebhookEvent, now=tx.act.at, lease_seconds=PROCESS_LEASE_SECONDS, limit=BATCH)
@@ -92,7 +92,7 @@ def _inbox_row(gateway: str, hint: WebhookHint, at: datetime, correlation_id: st
 
 
 def _match(tx: Transaction, event: WebhookEvent) -> tuple[tuple[str, str] | None, Sequence[str]]:
-    """Handle one event: (try to verify and its order, ids of refunds to verify). Sets `handled_at` in this transaction."""
+    """Handle one event: (try to verify and its order, ids of refunds to verify). Sets `handled_at` here."""
     if event.kind == HintKind.OTHER:
         _handled(event, tx.act.at, "ignored")
         return None, ()
@@ -131,7 +131,10 @@ def _unmatched(event: WebhookEvent, at: datetime) -> None:
     due_at = INBOX_BACKOFF.next_at(event.tries, at)
     if due_at is None:
         event.parked_at = at
-        _log.error("a webhook fits no payment of ours", action="webhook.parked", webhook_event_id=event.id, gateway=event.gateway)
+        _log.error(
+            "a webhook fits no payment of ours",
+            action="webhook.parked",
+            webhook_event_id=event.id,
+            gateway=event.gateway,
+        )
     event.claimed_until, event.due_at = None, due_at
-
-

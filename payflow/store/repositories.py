@@ -94,7 +94,9 @@ class Repositories:
     def order(self, order_id: str) -> Order | None:
         """The order with its bookings, unlocked."""
         return self.session.scalars(
-            select(Order).where(Order.id == order_id).options(selectinload(Order.items).joinedload(OrderBooking.booking))
+            select(Order)
+            .where(Order.id == order_id)
+            .options(selectinload(Order.items).joinedload(OrderBooking.booking))
         ).one_or_none()
 
     def active_orders_of(self, booking_ids: Sequence[str]) -> dict[str, str]:
@@ -104,7 +106,7 @@ class Repositories:
                 OrderBooking.booking_id.in_(booking_ids), OrderBooking.active
             )
         )
-        return {booking_id: order_id for booking_id, order_id in rows}
+        return dict(rows.tuples())
 
     def payment_of(self, order_id: str, *, lock: bool = False) -> Payment | None:
         query = select(Payment).where(Payment.order_id == order_id)
@@ -170,7 +172,11 @@ class Repositories:
         """Mark a user's unread in-app messages read; how many."""
         done = self.session.execute(
             update(Notification)
-            .where(Notification.recipient == user_id, Notification.channel == Channel.IN_APP, Notification.read_at.is_(None))
+            .where(
+                Notification.recipient == user_id,
+                Notification.channel == Channel.IN_APP,
+                Notification.read_at.is_(None),
+            )
             .values(read_at=at)
             .execution_options(synchronize_session=False)
         )
@@ -189,7 +195,9 @@ class Repositories:
 
     def open_refunds_of_attempt(self, attempt_id: str) -> list[Refund]:
         """Refunds of a try whose end is not known."""
-        query = select(Refund).where(Refund.attempt_id == attempt_id, Refund.status.in_(OPEN_REFUND)).order_by(Refund.id)
+        query = (
+            select(Refund).where(Refund.attempt_id == attempt_id, Refund.status.in_(OPEN_REFUND)).order_by(Refund.id)
+        )
         return list(self.session.scalars(query))
 
     def has_open_dispute(self, payment_id: str) -> bool:
@@ -269,7 +277,11 @@ class Repositories:
         free = or_(model.claimed_until.is_(None), model.claimed_until <= now)
         owed = and_(model.due_at.is_not(None), model.due_at <= now) if ids is None else model.id.in_(ids)
         chosen = (
-            select(model.id).where(owed, free, *where).order_by(model.due_at).limit(limit).with_for_update(skip_locked=True)
+            select(model.id)
+            .where(owed, free, *where)
+            .order_by(model.due_at)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
         )
         rows = self.session.execute(
             update(model)
@@ -278,7 +290,7 @@ class Repositories:
             .returning(model.id, model.due_at)
             .execution_options(synchronize_session=False)
         )
-        return {row_id: due_at for row_id, due_at in rows}
+        return dict(rows.tuples())
 
     def release(self, model: type[Any], ids: Iterable[str]) -> None:
         """Give claims back without having done the work; still due."""
@@ -334,5 +346,3 @@ class Repositories:
     def ping(self) -> None:
         """One round trip to the database."""
         self.session.execute(text("SELECT 1"))
-
-

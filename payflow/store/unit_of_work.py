@@ -99,16 +99,15 @@ class UnitOfWork:
             before_sleep=_say,
             reraise=True,
         )
-        result, done = once(self._once, step, actor, correlation_id)
+        outcome: tuple[T, Transaction] = once(self._once, step, actor, correlation_id)
+        result, done = outcome
         if done.stale:
             self._cache.forget(done.stale)
         for kind in done.bells:
             self._bells.ring(kind)
         return result
 
-    def _once(
-        self, step: Callable[[Transaction], T], actor: str, correlation_id: str | None
-    ) -> tuple[T, Transaction]:
+    def _once(self, step: Callable[[Transaction], T], actor: str, correlation_id: str | None) -> tuple[T, Transaction]:
         with Session(self._engine, expire_on_commit=False) as session:
             tx = Transaction(session, Act(self._clock.now(), actor, correlation_id))
             result = step(tx)

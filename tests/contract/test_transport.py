@@ -379,6 +379,16 @@ def test_case_70_when_secrets_are_echoed_then_none_gets_out(caplog: pytest.LogCa
     assert "'id': 7" in told
 
 
+def test_case_70_when_a_key_of_unknown_shape_is_echoed_then_it_is_still_masked() -> None:
+    """The transport knows its own key: no prefix is needed to keep it out of an error."""
+    with HostileServer(http(400, b'{"message": "bad key oddly-shaped-key-77"}')) as server:
+        transport = Transport(
+            gateway="fakepay", base_url=server.base_url, secret_key="oddly-shaped-key-77", clock=HeldClock(),
+            dialect=Dialect(read_error=lambda _status, body: ErrorWords(message=body["message"])),
+        )  # fmt: skip
+        assert fails(transport, DO).detail == "fakepay answered 400: bad key [masked]"
+
+
 def test_redact_when_postgres_could_not_store_it_then_it_is_cleaned() -> None:
     """NUL and lone surrogates are legal JSON and no PostgreSQL text."""
     parsed = parse_object(b'{"a": "x\\u0000y", "b": "\\ud800"}')
