@@ -102,6 +102,10 @@ class Owed:
     claimed_until: Mapped[datetime | None]
     tries: Mapped[int] = mapped_column(Integer, default=0)
 
+    def owe_now(self, at: datetime) -> None:
+        """A step is owed from `at` on, for anybody to take."""
+        self.due_at, self.claimed_until = at, None
+
     def settle_due(self, due_at: datetime | None, *, seen: datetime | None) -> None:
         """End a claim: set the next due time unless somebody asked for an earlier look since we claimed (`seen`)."""
         self.claimed_until = None

@@ -162,9 +162,11 @@ class RunningSandbox:
         self.rooms.party.state.close()
 
 
-def start(config: SandboxConfig, host: str = "127.0.0.1", port: int = 0) -> RunningSandbox:
+def start(
+    config: SandboxConfig, host: str = "127.0.0.1", port: int = 0, *, clock: OffsetClock | None = None
+) -> RunningSandbox:
     """Start a sandbox in threads of this process; port 0 takes any free one."""
-    app = create_app(config)
+    app = create_app(config, clock=clock)
     rooms: SandboxRooms = app.extensions["sandbox"]
     server = make_server(host, port, app, threaded=True, request_handler=_QuietHandler)
     smtp: Controller | None = None

@@ -11,6 +11,7 @@ from payflow import logs
 from payflow.core.clock import Clock
 from payflow.core.errors import Conflict, Forbidden, InvalidInput, PayflowError, RuleBroken
 from payflow.core.events import EventType
+from payflow.core.identifiers import new_id
 from payflow.core.money import MAX_MINOR, Money
 from payflow.core.states import BookingStatus, OrderStatus, PaymentStatus
 from payflow.models.booking import Booking
@@ -48,19 +49,25 @@ class BookingService:
     def __init__(self, units: UnitOfWork, clock: Clock) -> None:
         self._units, self._clock = units, clock
 
-    def create(self, caller: Caller, new: NewBooking) -> str:
-        """Store a pending booking; its id. Raises InvalidInput naming the field, Forbidden where customers may not."""
+    def create(self, caller: Caller, new: NewBooking, *, booking_id: str | None = None) -> str:
+        """Store a pending booking; its id (`booking_id` where given: done already under it is done).
+
+        Raises InvalidInput naming the field, Forbidden where customers may not.
+        """
         _check(new)
         owner = _owner(caller, new)
         membership = caller.workspaces.get(new.workspace_id)
 
         def step(tx: Transaction) -> str:
+            if booking_id is not None and tx.find(Booking, booking_id) is not None:
+                return booking_id
             user_id, email, name = owner
             tx.upsert_user(user_id, email=email, name=name, at=tx.act.at)
             workspace = tx.upsert_workspace(new.workspace_id, name=membership.name if membership else "", at=tx.act.at)
             if not workspace.customers_may_book and not caller.administers(new.workspace_id):
                 raise Forbidden("This workspace takes bookings from its own platform only.")
             booking = Booking(
+                id=booking_id or new_id(),
                 user_id=user_id,
                 workspace_id=new.workspace_id,
                 resource_id=new.resource_id,

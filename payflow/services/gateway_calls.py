@@ -138,7 +138,7 @@ class GatewayCalls:
                 order.status == OrderStatus.PROCESSING
                 and len(tx.attempts_of(payment.id)) < MAX_RENEWALS + payment.retry_count
             ):
-                attempt.claimed_until, attempt.due_at = None, tx.act.at
+                attempt.owe_now(tx.act.at)
                 renew_attempt(tx, order, payment, attempt)
             else:
                 fail_payment(tx, order, payment, attempt, error="the gateway's page was lost")
@@ -146,7 +146,7 @@ class GatewayCalls:
         elif isinstance(outcome, GatewayRejected) and outcome.code == "duplicate_reference":
             # Our earlier call did arrive: ask before anything else.
             attempt.move_to(AttemptStatus.UNKNOWN, tx.act, why="the gateway knows this reference already")
-            attempt.claimed_until, attempt.due_at = None, tx.act.at
+            attempt.owe_now(tx.act.at)
         elif isinstance(outcome, GatewayRejected | InvalidInput):
             fail_payment(tx, order, payment, attempt, error=outcome.detail)
             attempt.settle_due(None, seen=attempt.due_at)

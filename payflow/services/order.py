@@ -8,7 +8,7 @@ from datetime import timedelta
 from payflow.core.clock import Clock
 from payflow.core.errors import Conflict, Forbidden, InvalidInput, RuleBroken, StaleRow
 from payflow.core.events import EventType
-from payflow.core.identifiers import is_uuid, order_number
+from payflow.core.identifiers import is_uuid, new_id, order_number
 from payflow.core.pricing import Totals, price
 from payflow.core.states import AttemptStatus, BookingStatus, OrderStatus, PaymentStatus
 from payflow.models.access import Workspace
@@ -29,8 +29,11 @@ class OrderService:
         self._units, self._clock = units, clock
         self._ttl_seconds = order_ttl_seconds
 
-    def create_order(self, caller: Caller, booking_ids: Sequence[str], *, discount_minor: int = 0) -> str:
-        """An order over the caller's own pending bookings of one workspace and currency; its id.
+    def create_order(
+        self, caller: Caller, booking_ids: Sequence[str], *, discount_minor: int = 0, order_id: str | None = None
+    ) -> str:
+        """An order over the caller's own pending bookings of one workspace and currency; its id (`order_id` where
+        given: done already under it is done).
 
         Bookings still on an older unpaid order move to the new one. Raises InvalidInput naming the booking,
         Conflict `booking_on_order_being_paid`, Forbidden for a discount by an unprivileged caller.
@@ -38,6 +41,8 @@ class OrderService:
         _check_ids(booking_ids)
 
         def step(tx: Transaction) -> str:
+            if order_id is not None and tx.find(Order, order_id) is not None:
+                return order_id
             bookings = _own_pending_bookings(tx, caller, booking_ids)
             workspace = tx.get(Workspace, bookings[0].workspace_id)
             if discount_minor and not caller.administers(workspace.id):
@@ -45,7 +50,8 @@ class OrderService:
             totals = price(
                 (booking.price for booking in bookings), tax_bps=workspace.tax_bps, discount_minor=discount_minor
             )
-            order = _add_order(tx, bookings, totals, ttl_seconds=workspace.order_ttl_seconds or self._ttl_seconds)
+            ttl_seconds = workspace.order_ttl_seconds or self._ttl_seconds
+            order = _add_order(tx, bookings, totals, order_id=order_id or new_id(), ttl_seconds=ttl_seconds)
             tx.publish(order.event(EventType.ORDER_CREATED, tx.act))
             tx.touched_order(order.user_id, order.workspace_id)
             return order.id
@@ -188,10 +194,13 @@ def _one_owner(caller: Caller, found: dict[str, Booking], booking_ids: Sequence[
     return found[booking_ids[0]].user_id
 
 
-def _add_order(tx: Transaction, bookings: Sequence[Booking], totals: Totals, *, ttl_seconds: int) -> Order:
+def _add_order(
+    tx: Transaction, bookings: Sequence[Booking], totals: Totals, *, order_id: str, ttl_seconds: int
+) -> Order:
     first = bookings[0]
     for _ in range(5):
         order = Order(
+            id=order_id,
             order_number=order_number(tx.act.at),
             user_id=first.user_id,
             workspace_id=first.workspace_id,

@@ -92,7 +92,7 @@ class PaymentService:
             attempt = _add_attempt(tx, order, payment, reference, payment_method, return_url)
             if order.status != OrderStatus.PROCESSING:
                 order.move_to(OrderStatus.PROCESSING, tx.act, why="payment initiated")
-            order.due_at = order.expires_at
+            order.owe_now(order.expires_at)
             tx.ring(f"payments.initiate:{attempt.gateway}")
             tx.touched_order(order.user_id, order.workspace_id)
             return OpenedPayment(payment.id, reference, is_new=True)

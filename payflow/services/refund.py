@@ -10,6 +10,7 @@ from datetime import timedelta
 from payflow.core.clock import Clock
 from payflow.core.errors import Conflict, Forbidden, InvalidInput
 from payflow.core.events import EventType
+from payflow.core.identifiers import new_id
 from payflow.core.money import Money, share_bps
 from payflow.core.states import OrderStatus, PaymentStatus, RefundStatus
 from payflow.models.access import Workspace
@@ -29,9 +30,17 @@ class RefundService:
         self._units, self._clock = units, clock
 
     def request_refund(
-        self, caller: Caller, payment_id: str, *, amount_minor: int | None, reason: RefundReason, description: str = ""
+        self,
+        caller: Caller,
+        payment_id: str,
+        *,
+        amount_minor: int | None,
+        reason: RefundReason,
+        description: str = "",
+        refund_id: str | None = None,
     ) -> str:
-        """Ask for money back (all that is left without an amount); the refund's id.
+        """Ask for money back (all that is left without an amount); the refund's id (`refund_id` where given: done
+        already under it is done).
 
         Raises Conflict when nothing is refundable, a dispute is open or the window is over, InvalidInput `/amount`.
         """
@@ -40,6 +49,8 @@ class RefundService:
             payment = tx.get(Payment, payment_id)
             caller.must_see(user_id=payment.user_id, workspace_id=payment.workspace_id)
             order = tx.lock_order(payment.order_id)
+            if refund_id is not None and tx.find(Refund, refund_id) is not None:
+                return refund_id
             payment = tx.lock(Payment, payment_id)
             workspace = tx.get(Workspace, payment.workspace_id)
             is_staff = caller.administers(payment.workspace_id)
@@ -58,6 +69,7 @@ class RefundService:
                 description=description,
                 requested_by=caller.actor,
                 approval=Approval.WAITING if needs_approval else Approval.NOT_NEEDED,
+                refund_id=refund_id,
             )
             return refund.id
 
@@ -74,7 +86,8 @@ class RefundService:
             if refund.requested_by == caller.actor and not caller.is_operator:
                 raise Forbidden("Somebody else must approve a refund you asked for.")
             refund.approval, refund.approved_by = Approval.APPROVED.value, caller.actor
-            refund.due_at, refund.updated_at = tx.act.at, tx.act.at
+            refund.owe_now(tx.act.at)
+            refund.updated_at = tx.act.at
             tx.ring(f"refunds.submit:{refund.gateway}")
             tx.touched_order(refund.user_id, refund.workspace_id)
 
@@ -108,6 +121,7 @@ def reserve(
     approval: Approval = Approval.NOT_NEEDED,
     booking_id: str | None = None,
     currency: str | None = None,
+    refund_id: str | None = None,
 ) -> Refund:
     """Write the refund and reserve its money, in the caller's transaction. The order and payment must be locked."""
     attempt = tx.lock(PaymentAttempt, attempt_id)
@@ -116,6 +130,7 @@ def reserve(
         payment.refund_reserved_minor += amount_minor
         payment.updated_at = tx.act.at
     refund = Refund(
+        id=refund_id or new_id(),
         payment_id=payment.id,
         order_id=order.id,
         attempt_id=attempt.id,
@@ -202,7 +217,7 @@ def complete_refund(tx: Transaction, refund: Refund) -> None:
             payment.move_to(PaymentStatus.REFUNDED, tx.act, why="given back whole")
             order.move_to(OrderStatus.REFUNDED, tx.act, why="given back whole")
         if order.status == OrderStatus.REFUNDED or refund.booking_id is not None:
-            order.due_at = tx.act.at  # bookings.release is owed
+            order.owe_now(tx.act.at)  # bookings.release
             tx.ring("bookings.release")
     tx.publish(refund.event(EventType.REFUND_COMPLETED, tx.act, order=order))
     tx.touched_order(refund.user_id, refund.workspace_id)

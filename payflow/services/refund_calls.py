@@ -223,11 +223,12 @@ def apply_refund_result(tx: Transaction, refund: Refund, result: RefundResult, *
         return
     if refund.status == RefundStatus.PENDING:
         refund.move_to(RefundStatus.PROCESSING, tx.act, why="the gateway accepted it")
+        refund.poll_step = 0
     if result.needs_attention and not refund.needs_attention:
         _ask_person(tx, refund, DecisionKind.REFUND_NEEDS_ATTENTION, "The gateway needs the customer's bank details.")
     refund.needs_attention = result.needs_attention
-    refund.poll_step += 1
     due_at = _PLAN.next_at(refund.poll_step, tx.act.at)
+    refund.poll_step += 1
     if due_at is None:
         refund.needs_attention = True
         _ask_person(tx, refund, DecisionKind.REFUND_UNKNOWN, "The gateway has not told the refund's end for a month.")

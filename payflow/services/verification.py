@@ -168,7 +168,7 @@ def _decide_order(tx: Transaction, order: Order, payment: Payment, attempt: Paym
     """The payment is a success; what the order makes of it depends on whether it was still waiting."""
     if order.status in (OrderStatus.PROCESSING, OrderStatus.FAILED):
         order.move_to(OrderStatus.PAID, tx.act, why="money verified")
-        order.due_at = tx.act.at
+        order.owe_now(tx.act.at)
         tx.ring("bookings.confirm")
         return
     workspace = tx.get(Workspace, order.workspace_id)
@@ -176,7 +176,7 @@ def _decide_order(tx: Transaction, order: Order, payment: Payment, attempt: Paym
         for item in order.items:
             item.active = True
         order.move_to(OrderStatus.PAID, tx.act, why="paid late; its slots were still free")
-        order.due_at = tx.act.at
+        order.owe_now(tx.act.at)
         tx.ring("bookings.confirm")
         return
     open_decision(

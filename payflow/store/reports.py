@@ -6,9 +6,11 @@ there is nothing to take a share of.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, case, func, literal, or_, select, true, union_all
 
 from payflow.core.states import AttemptStatus, PaymentStatus, RefundStatus
 from payflow.models.decision import Decision
@@ -22,7 +24,8 @@ from payflow.store.engine import Database, reader
 from payflow.store.queries import Cursor, Filters, Page, Visibility, conditions, page_of
 from payflow.store.shapes import Row, refund_columns
 
-CAUSES_SHOWN, REVIEWS_SHOWN = 20, 20
+CAUSES_SHOWN = REVIEWS_SHOWN = 20
+DAYS_SHOWN = 92
 
 _PAID = (PaymentStatus.SUCCESS, PaymentStatus.REFUNDED)
 _OVER = (*_PAID, PaymentStatus.FAILED, PaymentStatus.CANCELLED)
@@ -45,11 +48,11 @@ class Reports:
 
     def summary(self, sight: Visibility, filters: Filters) -> Row:
         """Payments made in the period: how many came through, how much, by gateway and day, and what went wrong."""
-        mine = [sight.of(Payment), *conditions(Payment, filters)]
+        mine = (sight.of(Payment), *conditions(Payment, filters))
         with self._engine.connect() as connection:
             return {
                 "payments": _counts(connection, mine),
-                "volumes": _rows(connection, _volumes(Payment.currency).where(*mine).group_by(Payment.currency)),
+                "volumes": _rows(connection, _volumes(Payment.currency).where(*mine)),
                 "by_gateway": _by_gateway(connection, mine),
                 "by_day": _by_day(connection, mine),
                 "failures": _failures(connection, mine),
@@ -59,8 +62,9 @@ class Reports:
     def decisions(
         self, sight: Visibility, *, state: str, workspace: str | None, size: int, cursor: Cursor | None = None
     ) -> Page:
-        """Questions about money; `state` is open, resolved or all."""
-        query = _decision_columns().where(_in_workspaces(sight))
+        """Questions about money in the workspaces the reader decides for; `state` is open, resolved or all."""
+        mine = true() if sight.everything else Decision.workspace_id.in_(sight.workspace_ids)
+        query = _decision_columns().where(mine)
         if workspace is not None:
             query = query.where(Decision.workspace_id == workspace)
         if state != "all":
@@ -71,17 +75,14 @@ class Reports:
     def decision(self, decision_id: str) -> Row:
         """One question, for a caller whose right to it is already settled."""
         with self._engine.connect() as connection:
-            return _rows(connection, _decision_columns().where(Decision.id == decision_id))[0]
+            return dict(connection.execute(_decision_columns().where(Decision.id == decision_id)).mappings().one())
 
-    def owed(self) -> dict[str, Row]:
-        """Kind of work → how many rows are overdue or due, and since when the oldest is (`oldest_at`, None if none).
-
-        An order's due time is its deadline, so the caller counts only what lies in the past.
-        """
+    def owed(self, now: datetime) -> dict[str, Row]:
+        """Kind of work → how many rows are due and since when the oldest is (`oldest_at`; None if none is)."""
         parts = [
-            select(func.count().label("count"), func.min(model.due_at).label("oldest_at"), _word(kind))
-            .select_from(model)
-            .where(model.due_at <= func.current_timestamp())
+            select(
+                literal(kind).label("kind"), func.count().label("count"), func.min(model.due_at).label("oldest_at")
+            ).where(model.due_at <= now)
             for kind, model in _DUE.items()
         ]
         with self._engine.connect() as connection:
@@ -92,10 +93,124 @@ class Reports:
         """How many orders stand where."""
         with self._engine.connect() as connection:
             found = connection.execute(select(Order.status, func.count()).group_by(Order.status))
-            return {status: count for status, count in found}
+            return {status: int(count) for status, count in found}
 
 
-def _word(kind: str) -> Any:
-    from sqlalchemy import literal
+def _rows(connection: Connection, query: Any) -> list[Row]:
+    return [dict(row) for row in connection.execute(query).mappings()]
 
-    return literal(kind).label("kind")
+
+def _counted(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
+
+
+def _rate(part: int, whole: int) -> float | None:  # a share, not money
+    return round(part / whole, 4) if whole else None
+
+
+def _counts(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> Row:
+    query = select(
+        func.count().label("total"),
+        _counted(Payment.status.in_(_PAID)).label("succeeded"),
+        _counted(Payment.status == PaymentStatus.FAILED).label("failed"),
+        _counted(Payment.status == PaymentStatus.CANCELLED).label("cancelled"),
+        _counted(Payment.status.not_in(_OVER)).label("open"),
+    ).where(*mine)
+    row = {key: int(value) for key, value in connection.execute(query).mappings().one().items()}
+    return {**row, "success_rate": _rate(row["succeeded"], row["total"] - row["open"])}
+
+
+def _volumes(*by: Any) -> Select[Any]:
+    """Money taken and given back per group."""
+    return (
+        select(
+            *by,
+            _counted(Payment.captured_minor > 0).label("count"),
+            func.coalesce(func.sum(Payment.captured_minor), 0).label("captured"),
+            func.coalesce(func.sum(Payment.refunded_minor), 0).label("refunded"),
+        )
+        .group_by(*by)
+        .order_by(*by)
+    )
+
+
+def _by_gateway(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> list[Row]:
+    """Tries and money per gateway; tries are counted where they were made, money where it was paid."""
+    tries = (
+        select(
+            PaymentAttempt.gateway,
+            func.count().label("attempts"),
+            _counted(PaymentAttempt.status == AttemptStatus.SUCCEEDED).label("succeeded"),
+            _counted(PaymentAttempt.status.in_((AttemptStatus.FAILED, AttemptStatus.ABANDONED))).label("failed"),
+        )
+        .join(Payment, Payment.id == PaymentAttempt.payment_id)
+        .where(*mine)
+        .group_by(PaymentAttempt.gateway)
+        .order_by(PaymentAttempt.gateway)
+    )
+    money: dict[str, list[Row]] = {}
+    for row in _rows(connection, _volumes(Payment.gateway, Payment.currency).where(*mine)):
+        money.setdefault(row.pop("gateway"), []).append(row)
+    return [
+        {
+            **row,
+            "success_rate": _rate(int(row["succeeded"]), int(row["succeeded"]) + int(row["failed"])),
+            "volumes": money.get(row["gateway"], []),
+        }
+        for row in _rows(connection, tries)
+    ]
+
+
+def _by_day(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> list[Row]:
+    """The latest days (UTC) with payments, newest first."""
+    is_postgresql = connection.dialect.name == "postgresql"
+    day = func.date(func.timezone("UTC", Payment.created_at) if is_postgresql else Payment.created_at)
+    grouped = _volumes(day.label("day"), Payment.currency).where(*mine).order_by(None).order_by(day.desc(), Payment.currency)
+    return [{**row, "day": str(row["day"])} for row in _rows(connection, grouped.limit(DAYS_SHOWN))]
+
+
+def _failures(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> list[Row]:
+    """Why tries failed, the most frequent cause first."""
+    cause = func.coalesce(PaymentAttempt.error, "no reason was given")
+    query = (
+        select(PaymentAttempt.gateway, cause.label("cause"), func.count().label("count"))
+        .join(Payment, Payment.id == PaymentAttempt.payment_id)
+        .where(*mine, PaymentAttempt.status.in_((AttemptStatus.FAILED, AttemptStatus.MISMATCHED)))
+        .group_by(PaymentAttempt.gateway, cause)
+        .order_by(func.count().desc(), cause)
+        .limit(CAUSES_SHOWN)
+    )
+    return _rows(connection, query)
+
+
+def _refunds_to_review(connection: Connection, sight: Visibility, filters: Filters) -> Row:
+    """Refunds that wait for a person: an approval, or attention at the gateway."""
+    waits = (
+        sight.of(Refund),
+        *conditions(Refund, Filters(workspace=filters.workspace, gateway=filters.gateway)),
+        Refund.status.in_((RefundStatus.PENDING, RefundStatus.PROCESSING)),
+        or_(Refund.approval == Approval.WAITING, Refund.needs_attention),
+    )
+    oldest_first = refund_columns().where(*waits).order_by(Refund.id).limit(REVIEWS_SHOWN)
+    count = connection.execute(select(func.count()).select_from(Refund).where(*waits)).scalar_one()
+    return {"count": int(count), "oldest": _rows(connection, oldest_first)}
+
+
+def _decision_columns() -> Select[Any]:
+    return select(
+        Decision.id,
+        Decision.kind,
+        Decision.subject_id,
+        Decision.order_id,
+        Order.order_number,
+        Decision.workspace_id,
+        Decision.amount_minor.label("amount"),
+        Decision.currency,
+        Decision.detail,
+        Decision.suggested_action,
+        Decision.created_at,
+        Decision.resolved_at,
+        Decision.resolved_by,
+        Decision.action,
+        Decision.note,
+    ).join(Order, Order.id == Decision.order_id)

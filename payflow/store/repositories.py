@@ -59,6 +59,10 @@ class Repositories:
         """Rows by id, unlocked, in id order."""
         return list(self.session.scalars(select(model).where(model.id.in_(ids)).order_by(model.id)))
 
+    def all_of(self, model: type[Any]) -> list[Any]:
+        """Every row of a small table, in id order; for audits and tests."""
+        return list(self.session.scalars(select(model).order_by(model.id)))
+
     def lock(self, model: type[Row], row_id: str) -> Row:
         """One row, locked until the end of the transaction and read afresh."""
         row = self.session.get(model, row_id, with_for_update=True, populate_existing=True)
@@ -106,7 +110,7 @@ class Repositories:
                 OrderBooking.booking_id.in_(booking_ids), OrderBooking.active
             )
         )
-        return dict(rows.tuples())
+        return {key: value for key, value in rows}  # noqa: C416 - rows, not pairs
 
     def payment_of(self, order_id: str, *, lock: bool = False) -> Payment | None:
         query = select(Payment).where(Payment.order_id == order_id)
@@ -160,6 +164,17 @@ class Repositories:
         """Store messages; one per event, recipient and channel, for ever."""
         if rows:
             self._insert_new(Notification, rows, ["event_id", "recipient", "channel"])
+
+    def insert_idempotency_key(self, row: IdempotencyKey) -> bool:
+        """Claim a key in a scope; False if it is there already."""
+        return self._insert_new(IdempotencyKey, [row], ["scope", "key"]) == 1
+
+    def lock_idempotency_key(self, scope: str, key: str) -> IdempotencyKey:
+        """A key that is there, locked."""
+        row = self.session.get(IdempotencyKey, (scope, key), with_for_update=True, populate_existing=True)
+        if row is None:
+            raise NotFound
+        return row
 
     def _insert_new(self, model: type[Base], rows: Sequence[Base], unique: list[str]) -> int:
         columns = [column.key for column in inspect(model).column_attrs]
@@ -290,7 +305,7 @@ class Repositories:
             .returning(model.id, model.due_at)
             .execution_options(synchronize_session=False)
         )
-        return dict(rows.tuples())
+        return {key: value for key, value in rows}  # noqa: C416 - rows, not pairs
 
     def release(self, model: type[Any], ids: Iterable[str]) -> None:
         """Give claims back without having done the work; still due."""
