@@ -52,7 +52,7 @@ faults: $(TEST_STAMP) ## Only the fault tests: kill, cut and freeze while money 
 	$(PY) -m pytest tests/faults $(ARGS)
 
 bench: $(TEST_STAMP) ## Measure throughput and latency on this machine
-	$(PY) -m pytest tests/benchmarks -m bench -s $(ARGS)
+	@$(PY) -m tests.benchmarks $(ARGS)
 
 lock: $(TEST_STAMP) ## Renew requirements.txt and tests/requirements.txt from pyproject.toml
 	$(PY) .ci/lock
@@ -74,7 +74,7 @@ $(PY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "payflow needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). Name another: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "'$(PYTHON)' cannot make virtual environments: its venv module is missing (Debian: apt install python3-venv)." >&2; exit 1; }
 	@echo "Making $(VENV) ..."
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(RUNTIME_STAMP): requirements.txt | $(PY)
 	@echo "Installing what payflow needs to run ..."

@@ -157,12 +157,6 @@ def _demo(options: argparse.Namespace) -> int:
     return demo(options.rest)
 
 
-def _bench(options: argparse.Namespace) -> int:
-    from payflow.bench import main as bench
-
-    return bench(options.rest)
-
-
 def _sweep(_: argparse.Namespace) -> int:
     """Ring for what is due once: for cron while beat is dead."""
     container = build(_settings())
@@ -185,7 +179,7 @@ def _no_options(_: argparse.ArgumentParser) -> None:
     return None
 
 
-_PASS_ON = ("sandbox", "demo", "bench")
+_PASS_ON = ("sandbox", "demo")
 """Commands that parse their own options."""
 
 _COMMANDS: tuple[
@@ -198,7 +192,6 @@ _COMMANDS: tuple[
     ("keys", "service keys of the booking platform's server", _keys_options, _keys),
     ("sandbox", "the sandbox gateway and mail catcher", _no_options, _sandbox),
     ("demo", "walk the main journeys and check their ends", _no_options, _demo),
-    ("bench", "measure the running system", _no_options, _bench),
     ("sweep", "ring for what is due once", _no_options, _sweep),
     ("doctor", "does every dependency answer?", _no_options, _doctor),
 )

@@ -163,6 +163,8 @@ class Launcher:
 
     def _once(self, command: str, *, is_needed: bool = True) -> str | None:
         """Run `python -m payflow <command>` to its end; its output, or None when it failed and is not needed."""
+        if self._is_stopping.is_set():
+            raise DidNotStart("Stopped while starting.")
         try:
             done = subprocess.run(
                 [sys.executable, "-m", "payflow", command],

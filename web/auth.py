@@ -1,7 +1,7 @@
 """Who is calling: a signed token (JWT) or a service key, turned into a Caller. What it may do is services' business.
 
-Tokens: HS256 with the shared secret, or RS256/ES256 with a key from the JWKS address; the algorithm decides which key is
-tried and is never taken from the token alone. `exp` and `sub` must be there. Service keys are looked up by their SHA-256.
+Tokens: HS256 with the shared secret, or RS256/ES256 with a key from the JWKS address; each key goes with one algorithm,
+whatever the token claims. `exp` and `sub` must be there. Service keys are looked up by their SHA-256.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class IdentityProviderUnavailable(PayflowError):
 class _Workspace(BaseModel):
     model_config = ConfigDict(extra="ignore")
     name: str = ""
-    role: Literal["admin", "member"] | str = "member"
+    role: str = "member"
 
 
 class _Claims(BaseModel):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, make_response
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException
 
@@ -117,10 +117,8 @@ def from_payflow(error: core.PayflowError) -> Response:
     if isinstance(error, SignatureInvalid):
         headers["WWW-Authenticate"] = 'Signature realm="webhooks"'
     wait = getattr(error, "retry_after_seconds", None)
-    if wait is None and status in (HTTPStatus.SERVICE_UNAVAILABLE,) or error.retryable:
-        wait = wait or 1
-    if wait:
-        headers["Retry-After"] = str(wait)
+    if wait or error.retryable or status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["Retry-After"] = str(wait or 1)
     fields = [{"pointer": error.pointer, "code": error.code, "detail": error.detail}] if error.pointer else []
     return problem(status, code=error.code, detail=error.detail, errors=fields, headers=headers)
 
@@ -134,7 +132,8 @@ def from_validation(error: ValidationError) -> Response:
     fields = []
     for one in error.errors(include_url=False, include_context=False, include_input=False):
         pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in one["loc"])
-        fields.append({"pointer": pointer, "code": _FIELD_CODES.get(one["type"], one["type"]), "detail": f"{one['msg']}."})
+        code = _FIELD_CODES.get(one["type"], one["type"])
+        fields.append({"pointer": pointer, "code": code, "detail": f"{one['msg']}."})
     shown = ", ".join(field["pointer"].lstrip("/") or "the body" for field in fields[:5])
     return problem(422, code="invalid_input", detail=f"These fields are not acceptable: {shown}.", errors=fields[:50])
 
@@ -142,10 +141,8 @@ def from_validation(error: ValidationError) -> Response:
 def from_http(error: HTTPException) -> Response:
     """The answer to an error of the framework (404, 405, 413, 415 …)."""
     status = error.code or 500
-    if error.response is not None:  # somebody aborted with a finished answer
-        return Response.force_type(error.response)
-    if status < 400:
-        return Response.force_type(error.get_response())
+    if error.response is not None or status < 400:  # somebody aborted with a finished answer, or a redirect
+        return make_response(error.get_response())
     if status >= 500:
         return _unexpected()
     headers = {name: value for name, value in error.get_headers() if name in ("Allow", "Retry-After")}

@@ -26,7 +26,11 @@ def read_cursor(text: str | None) -> Cursor | None:
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != 17 or raw[:1] not in (b"n", b"p"):
-        raise Malformed("The cursor is not one of ours; take it from `next` or `previous`.", code="invalid_cursor", pointer="/cursor")
+        raise Malformed(
+            "The cursor is not one of ours; take it from `next` or `previous`.",
+            code="invalid_cursor",
+            pointer="/cursor",
+        )
     return Cursor(str(UUID(bytes=raw[1:])), is_backward=raw[:1] == b"p")
 
 

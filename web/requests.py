@@ -1,4 +1,4 @@
-"""How a request is read: strict JSON, its own id, what it prefers. Handlers get typed values; nothing is decided here."""
+"""How a request is read: strict JSON, its own id, what it prefers. Nothing is decided here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_WAIT_SECONDS = 10
 class StrictRequest(Request):
     """JSON bodies are read by the letter: UTF-8, one object, no NaN, no name twice, not nested beyond reason."""
 
-    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:  # noqa: ARG002
+    def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         """The body as a dict; an empty body is an empty object. Raises Malformed, UnsupportedMediaType."""
         raw = self.get_data(cache=True)
         if not raw.strip():
@@ -36,7 +36,9 @@ class StrictRequest(Request):
             raise Malformed("The JSON is nested too deeply.", code="malformed_json") from None
         except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
             reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            raise Malformed(f"The body is not JSON as RFC 8259 has it: {reason[:200]}.", code="malformed_json") from None
+            raise Malformed(
+                f"The body is not JSON as RFC 8259 has it: {reason[:200]}.", code="malformed_json"
+            ) from None
         if not isinstance(found, dict):
             raise Malformed("The body must be a JSON object.", code="malformed_json")
         return found

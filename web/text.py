@@ -35,7 +35,9 @@ def _canonical_id(text: str) -> str:
 def _from_text(value: object) -> object:
     """A moment is RFC 3339 text; a number is not a moment."""
     if not isinstance(value, str | datetime) or (isinstance(value, str) and "-" not in value):
-        raise PydanticCustomError("datetime_type", "A moment is RFC 3339 text with an offset, e.g. 2026-01-31T09:00:00Z")
+        raise PydanticCustomError(
+            "datetime_type", "A moment is RFC 3339 text with an offset, e.g. 2026-01-31T09:00:00Z"
+        )
     return value
 
 
@@ -56,7 +58,10 @@ Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64
 Note = Annotated[str, StringConstraints(strict=True, max_length=500), AfterValidator(_paragraph)]
 """A remark by a person; may have several lines."""
 RowId = Annotated[
-    str, StringConstraints(strict=True), AfterValidator(_canonical_id), WithJsonSchema({"type": "string", "format": "uuid"})
+    str,
+    StringConstraints(strict=True),
+    AfterValidator(_canonical_id),
+    WithJsonSchema({"type": "string", "format": "uuid"}),
 ]
 """A UUID in any spelling, kept in the canonical one."""
 MomentIn = Annotated[

@@ -1,4 +1,7 @@
-"""Reading what comes over the wire: bytes to a JSON object, header to seconds. No HTTP, no gateway's own word."""
+"""Reading what comes over the wire: bytes to a JSON object, header to seconds; and writing JSON with exact decimals.
+
+No HTTP, no gateway's own word.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,19 @@ def parse_object(
     if not isinstance(parsed, dict):
         raise ValueError("JSON that is no object")  # noqa: TRY004 - one class for every unreadable body
     return parsed
+
+
+def json_text(value: Any) -> str:
+    """JSON to send, decimals exact: 75.50 is written 75.5, never by way of a float. TypeError for what is not JSON."""
+    if isinstance(value, Decimal):
+        return format(value.normalize(), "f")
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(str(key))}: {json_text(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(json_text(item) for item in value) + "]"
+    if isinstance(value, float):
+        raise TypeError("a float is never sent: amounts are integers or Decimal")
+    return json.dumps(value)
 
 
 def retry_after(headers: Mapping[str, str], now: datetime, *, is_limited: bool) -> int | None:

@@ -13,6 +13,7 @@ from payflow.core.clock import Clock
 from payflow.core.errors import ConfigurationError, InvalidInput
 from payflow.gateways.base import Gateway, InitiateRequest
 from payflow.gateways.calls import TransportOptions
+from payflow.gateways.flutterwave import FlutterwaveGateway
 from payflow.gateways.paystack import PaystackGateway
 from payflow.settings import Settings
 
@@ -34,7 +35,9 @@ class GatewayMaker(Protocol):
     ) -> Gateway: ...
 
 
-GATEWAYS: Mapping[str, GatewayMaker] = MappingProxyType({"paystack": PaystackGateway})
+GATEWAYS: Mapping[str, GatewayMaker] = MappingProxyType(
+    {"paystack": PaystackGateway, "flutterwave": FlutterwaveGateway}
+)
 """One row per gateway."""
 
 

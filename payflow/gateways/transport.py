@@ -39,7 +39,7 @@ from payflow.core.errors import (
     GatewayUnavailable,
     OutcomeUnknown,
 )
-from payflow.gateways.answers import parse_object, retry_after
+from payflow.gateways.answers import json_text, parse_object, retry_after
 from payflow.gateways.calls import Answer, Call, CallRecord, Dialect, ErrorWords, TransportOptions
 from payflow.gateways.redaction import redact_object, redact_text
 
@@ -143,9 +143,8 @@ class Transport:
             call.method,
             self._base_url + call.path,
             params=dict(call.query) or None,
-            json=call.json,
-            data=None if call.form is None else list(call.form),
-            headers=dict(call.headers),
+            data=_body(call),
+            headers={**({"Content-Type": "application/json"} if call.json is not None else {}), **call.headers},
             auth=_Bearer(self._secret),
             timeout=(self._options.connect_seconds, self._options.read_seconds),
             allow_redirects=False,
@@ -308,6 +307,12 @@ class _Bearer(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._secret}"
         return request
+
+
+def _body(call: Call) -> bytes | list[tuple[str, str]] | None:
+    if call.json is not None:
+        return json_text(call.json).encode()
+    return None if call.form is None else list(call.form)
 
 
 def _may_repeat(call: Call, tried: _Tried) -> bool:

@@ -40,6 +40,8 @@ class SandboxConfig:
 
     secrets: Mapping[str, str] = field(default_factory=lambda: {"paystack": DEVELOPMENT_SECRET})
     """Per gateway: the key that callers must show and webhooks are signed with."""
+    webhook_secrets: Mapping[str, str] = field(default_factory=dict)
+    """Per gateway whose webhooks are signed with a secret of their own: that secret."""
     webhook_urls: Mapping[str, str] = field(default_factory=dict)
     webhook_retry_seconds: tuple[float, ...] = RETRY_SECONDS
     seed: int = 1
@@ -70,7 +72,7 @@ def create_app(config: SandboxConfig, *, clock: OffsetClock | None = None) -> Fl
     party = Counterparty(
         state=state, faults=FaultBook(seed=config.seed), clock=clock, refund_seconds=config.refund_seconds
     )
-    targets = WebhookTargets(secrets=dict(config.secrets), urls=dict(config.webhook_urls))
+    targets = WebhookTargets(secrets={**config.secrets, **config.webhook_secrets}, urls=dict(config.webhook_urls))
     sender = WebhookSender(party, targets, retry_seconds=config.webhook_retry_seconds)
     rooms = SandboxRooms(config, party, sender, targets, Mailbox(clock))
 

@@ -87,10 +87,10 @@ def _attempt_words(attempt: Row) -> str:
 
 
 def _next(found: Row) -> list[Next]:
-    order, steps = found["order"], []
-    for decision in found["decisions"]:
-        if decision["resolved_at"] is None:
-            steps.append(Next(f"A person decides: {decision['detail']}", None))
+    order: Row = found["order"]
+    steps: list[Next] = []
+    open_questions = [one for one in found["decisions"] if one["resolved_at"] is None]
+    steps += [Next(f"A person decides: {one['detail']}", None) for one in open_questions]
     for attempt in found["attempts"]:
         if attempt["due_at"] is not None:
             verb = (

@@ -1,9 +1,9 @@
 """The read side: pages, filters and details, seen with a caller's eyes. Floor 4; it reads and never writes.
 
 Every query carries a Visibility (own rows, rows of administered workspaces, or everything), so what is not a caller's
-does not exist for it. Pages go by keyset on the id (UUIDv7, newest first): no row is skipped or doubled while others are
-inserted. Rows are plain dicts whose keys are the API's field names, amounts in minor units; how they look on the wire is
-web/schemas.py's business.
+does not exist for it. Pages go by keyset on the id (UUIDv7, newest first): no row is skipped or doubled while others
+are inserted. Rows are plain dicts whose keys are the API's field names, amounts in minor units; how they look on the
+wire is web/schemas.py's business.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, false, func, or_, select, true
+from sqlalchemy import ColumnElement, Connection, false, func, or_, select, true
 
 from payflow.core.errors import NotFound
 from payflow.core.states import OrderStatus
@@ -27,6 +27,7 @@ from payflow.models.refund import Refund
 from payflow.store.engine import Database, reader
 from payflow.store.shapes import (
     ATTEMPT_COLUMNS,
+    AnySelect,
     Row,
     booking_columns,
     order_columns,
@@ -155,13 +156,18 @@ class Queries:
     def payment(self, sight: Visibility, payment_id: str) -> Row:
         """With `attempts` and `history`. The gateways' own answers are under `gateway_response`, for staff's eyes."""
         with self._engine.connect() as connection:
-            payment = present_payment(_one(connection, payment_columns().where(Payment.id == payment_id, sight.of(Payment))))
+            payment = present_payment(
+                _one(connection, payment_columns().where(Payment.id == payment_id, sight.of(Payment)))
+            )
             tries = select(*ATTEMPT_COLUMNS).where(PaymentAttempt.payment_id == payment_id).order_by(PaymentAttempt.id)
             payment["attempts"] = _all(connection, tries)
             payment["history"] = _all(
                 connection,
                 select(
-                    Transition.from_status.label("from"), Transition.to_status.label("to"), Transition.why, Transition.at
+                    Transition.from_status.label("from"),
+                    Transition.to_status.label("to"),
+                    Transition.why,
+                    Transition.at,
                 )
                 .where(Transition.entity_id == payment_id)
                 .order_by(Transition.sequence),
@@ -221,7 +227,7 @@ class Queries:
 
     def _page(
         self,
-        query: Select[Any],
+        query: AnySelect,
         model: type[Any],
         sight: Visibility,
         filters: Filters,
@@ -251,8 +257,8 @@ def conditions(model: type[Any], filters: Filters) -> Sequence[ColumnElement[boo
     return found
 
 
-def page_of(connection: Connection, query: Select[Any], id_column: Any, size: int, cursor: Cursor | None) -> Page:
-    """One page, newest first, of a query that has a column `id`; one row more than the page tells whether it goes on."""
+def page_of(connection: Connection, query: AnySelect, id_column: Any, size: int, cursor: Cursor | None) -> Page:
+    """One page, newest first, of a query with a column `id`; one row beyond the page tells whether it goes on."""
     is_backward = cursor is not None and cursor.is_backward
     if cursor is not None:
         query = query.where(id_column > cursor.row_id if is_backward else id_column < cursor.row_id)
@@ -271,12 +277,12 @@ def page_of(connection: Connection, query: Select[Any], id_column: Any, size: in
     )
 
 
-def _one(connection: Connection, query: Select[Any]) -> Row:
+def _one(connection: Connection, query: AnySelect) -> Row:
     found = connection.execute(query).mappings().one_or_none()
     if found is None:
         raise NotFound
     return dict(found)
 
 
-def _all(connection: Connection, query: Select[Any]) -> list[Row]:
+def _all(connection: Connection, query: AnySelect) -> list[Row]:
     return [dict(row) for row in connection.execute(query).mappings()]

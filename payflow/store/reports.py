@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, literal, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Connection, case, func, literal, or_, select, true, union_all
 
 from payflow.core.states import AttemptStatus, PaymentStatus, RefundStatus
 from payflow.models.decision import Decision
@@ -22,14 +22,14 @@ from payflow.models.refund import Approval, Refund
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.engine import Database, reader
 from payflow.store.queries import Cursor, Filters, Page, Visibility, conditions, page_of
-from payflow.store.shapes import Row, refund_columns
+from payflow.store.shapes import AnySelect, Row, refund_columns
 
 CAUSES_SHOWN = REVIEWS_SHOWN = 20
 DAYS_SHOWN = 92
 
 _PAID = (PaymentStatus.SUCCESS, PaymentStatus.REFUNDED)
 _OVER = (*_PAID, PaymentStatus.FAILED, PaymentStatus.CANCELLED)
-_DUE = {
+_DUE: dict[str, type[Any]] = {
     "payments": PaymentAttempt,
     "refunds": Refund,
     "webhooks": WebhookEvent,
@@ -68,7 +68,9 @@ class Reports:
         if workspace is not None:
             query = query.where(Decision.workspace_id == workspace)
         if state != "all":
-            query = query.where(Decision.resolved_at.is_(None) if state == "open" else Decision.resolved_at.is_not(None))
+            query = query.where(
+                Decision.resolved_at.is_(None) if state == "open" else Decision.resolved_at.is_not(None)
+            )
         with self._engine.connect() as connection:
             return page_of(connection, query, Decision.id, size, cursor)
 
@@ -120,7 +122,7 @@ def _counts(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> Row:
     return {**row, "success_rate": _rate(row["succeeded"], row["total"] - row["open"])}
 
 
-def _volumes(*by: Any) -> Select[Any]:
+def _volumes(*by: Any) -> AnySelect:
     """Money taken and given back per group."""
     return (
         select(
@@ -165,7 +167,9 @@ def _by_day(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> list
     """The latest days (UTC) with payments, newest first."""
     is_postgresql = connection.dialect.name == "postgresql"
     day = func.date(func.timezone("UTC", Payment.created_at) if is_postgresql else Payment.created_at)
-    grouped = _volumes(day.label("day"), Payment.currency).where(*mine).order_by(None).order_by(day.desc(), Payment.currency)
+    grouped = (
+        _volumes(day.label("day"), Payment.currency).where(*mine).order_by(None).order_by(day.desc(), Payment.currency)
+    )
     return [{**row, "day": str(row["day"])} for row in _rows(connection, grouped.limit(DAYS_SHOWN))]
 
 
@@ -196,7 +200,7 @@ def _refunds_to_review(connection: Connection, sight: Visibility, filters: Filte
     return {"count": int(count), "oldest": _rows(connection, oldest_first)}
 
 
-def _decision_columns() -> Select[Any]:
+def _decision_columns() -> AnySelect:
     return select(
         Decision.id,
         Decision.kind,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from sqlalchemy import Select, select
 
@@ -13,9 +13,11 @@ from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund
 
 Row = dict[str, Any]
+AnySelect: TypeAlias = Select[*tuple[Any, ...]]
+"""A select whatever its columns are."""
 
 
-def booking_columns() -> Select[Any]:
+def booking_columns() -> AnySelect:
     return select(
         Booking.id,
         Booking.user_id,
@@ -31,7 +33,7 @@ def booking_columns() -> Select[Any]:
     )
 
 
-def order_columns() -> Select[Any]:
+def order_columns() -> AnySelect:
     return select(
         Order.id,
         Order.order_number,
@@ -54,7 +56,7 @@ def order_columns() -> Select[Any]:
     )
 
 
-def payment_columns() -> Select[Any]:
+def payment_columns() -> AnySelect:
     return (
         select(
             Payment.id,
@@ -109,7 +111,7 @@ def present_payment(row: Row) -> Row:
     return row
 
 
-def refund_columns() -> Select[Any]:
+def refund_columns() -> AnySelect:
     return select(
         Refund.id,
         Refund.payment_id,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, Select, or_, select
+from sqlalchemy import Connection, or_, select
 
 from payflow.core.errors import NotFound
 from payflow.models.base import Transition
@@ -19,7 +18,7 @@ from payflow.models.refund import Refund
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.engine import Database, reader
 from payflow.store.queries import Visibility
-from payflow.store.shapes import Row
+from payflow.store.shapes import AnySelect, Row
 
 
 class Timelines:
@@ -47,16 +46,16 @@ class Timelines:
             }
 
 
-def _rows(connection: Connection, query: Select[Any]) -> list[Row]:
+def _rows(connection: Connection, query: AnySelect) -> list[Row]:
     return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def _first(connection: Connection, query: Select[Any]) -> Row | None:
+def _first(connection: Connection, query: AnySelect) -> Row | None:
     found = connection.execute(query).mappings().one_or_none()
     return dict(found) if found else None
 
 
-def _order_query() -> Select[Any]:
+def _order_query() -> AnySelect:
     return select(
         Order.id,
         Order.order_number,

@@ -408,7 +408,7 @@ function listen() {
 
 function drawSession() {
   const { session } = state;
-  byTest("who").replaceChildren("Signed in as ", el("b", {}, session.user.name), `, a customer of ${session.workspace.name}.`);
+  byTest("who").replaceChildren(el("b", {}, session.user.name), `, customer of ${session.workspace.name}`);
   for (const link of document.querySelectorAll("[data-link]")) {
     const address = session[link.dataset.link];
     link.hidden = !address;

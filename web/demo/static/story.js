@@ -102,8 +102,12 @@ function howItWasHeard(story, at) {
   return hook ? `webhook came, then asked ${capital(hook.gateway)}` : "no webhook: we asked the gateway";
 }
 
+const aboutGivingBack = (type) => type.startsWith("REFUND") || type === "BOOKING_CANCELLED";
+
+/** Who was told of the payment; messages about a refund belong to its own stage. */
 function messagesStage(story) {
-  const { messages, events } = story;
+  const messages = story.messages.filter((row) => !aboutGivingBack(row.event));
+  const events = story.events.filter((row) => !aboutGivingBack(row.type));
   const owed = messages.some((row) => !row.sent_at && !row.parked_at) || events.some((row) => !row.fanned_out_at && !row.parked_at);
   const sent = messages.map((row) => row.sent_at).filter(Boolean).sort().at(-1) || null;
   const letters = messages.filter((row) => row.channel === "email").length;
@@ -151,11 +155,12 @@ export function stages(story) {
     const failed = refunds.every((row) => row.status === "failed");
     const done = refunds.map((row) => row.completed_at).filter(Boolean).sort().at(-1) || null;
     const back = payment?.refunded_amount || 0;
+    const told = story.messages.filter((row) => aboutGivingBack(row.event) && row.sent_at).length;
     list.push({
       key: "refunded",
       name: order.status === "refunded" ? "Given back" : open ? "Refund" : "Part given back",
       at: open ? null : done,
-      note: back ? money(back, order.currency) : open ? "on its way" : "",
+      note: [back ? money(back, order.currency) : open ? "on its way" : "", told ? count(told, "message") : ""].filter(Boolean).join(", "),
       state: open ? "active" : failed ? "bad" : "done",
     });
   }
@@ -231,12 +236,12 @@ function empty(text, columns) {
 function drawMessages(story) {
   const rows = story.messages.map((row) => {
     const isLetter = row.channel === "email";
-    const state = row.sent_at ? `${isLetter ? "sent" : "shown"} ${clock(row.sent_at)}` : row.parked_at ? "given up" : row.error ? "will be tried again" : "on its way";
+    const state = row.parked_at ? "given up" : row.error ? "will be tried again" : "on its way";
     return el(
       "li",
       { class: `message ${isLetter ? "letter" : "note"} ${row.sent_at ? "sent" : "owed"}`, "data-testid": "message", "data-event": row.event, "data-channel": row.channel, "data-sent": row.sent_at ? "yes" : "no" },
-      el("span", { class: "sign", "aria-hidden": "true" }, icon(isLetter ? "letter" : "bell")),
-      el("div", {}, el("b", {}, row.title), el("p", {}, row.body), el("small", {}, `${isLetter ? `E-mail to ${row.recipient}` : "In the app"} · ${state}`)),
+      el("span", { class: "sign", title: isLetter ? "E-mail" : "In the app" }, icon(isLetter ? "letter" : "bell"), el("span", { class: "sr" }, isLetter ? "E-mail" : "In the app")),
+      el("div", {}, el("b", {}, row.title), row.sent_at ? el("time", { datetime: row.sent_at }, clock(row.sent_at)) : el("time", {}, state), el("p", {}, row.body), isLetter ? el("small", {}, `E-mail to ${row.recipient}`) : ""),
     );
   });
   byId("rows-messages").replaceChildren(...(rows.length ? rows : [empty("Nobody has been told anything yet.")]));

@@ -1,0 +1,484 @@
+"""Stripe: Checkout Sessions, refunds and their status tables. Its amounts and webhooks have files of their own.
+
+Source: Stripe API reference (Checkout Sessions, PaymentIntents, Refunds, Errors, Idempotent requests) and the official
+Python library unless a line says otherwise. A session is found by its own id, a payment by its payment intent; both
+carry our reference. Every command carries an idempotency key, so repeating one acts once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from payflow import logs
+from payflow.core.clock import Clock
+from payflow.core.errors import AnswerNotUnderstood, ConfigurationError, GatewayRejected, InvalidInput
+from payflow.core.money import Money
+from payflow.gateways.answers import text_id, whole_number
+from payflow.gateways.base import (
+    AttemptRef,
+    Initiated,
+    InitiateRequest,
+    LostInitiate,
+    Outcome,
+    RefundRef,
+    RefundRequest,
+    RefundResult,
+    Verification,
+    WebhookHint,
+)
+from payflow.gateways.calls import Answer, Call, Dialect, ErrorWords, TransportOptions, path_part
+from payflow.gateways.redaction import redact_object, redact_text
+from payflow.gateways.stripe_amounts import CURRENCIES, check_charge, from_wire, to_wire
+from payflow.gateways.stripe_webhook import intent_id, known_reference, read_webhook, told_reference
+from payflow.gateways.transport import Transport
+
+API_VERSION = "2026-10-28.endive"
+"""Pinned: an account's default version may change under us (Stripe docs, API versioning)."""
+
+PAYMENT_OUTCOMES: Mapping[tuple[str, str], Outcome] = MappingProxyType(
+    {
+        ("open", "unpaid"): Outcome.PENDING,  # a declined card leaves it so: the customer may try another
+        ("open", "paid"): Outcome.SUCCEEDED,
+        ("open", "no_payment_required"): Outcome.UNKNOWN,
+        ("complete", "unpaid"): Outcome.PENDING,  # a delayed method: DELAYED_OUTCOMES has the last word
+        ("complete", "paid"): Outcome.SUCCEEDED,
+        ("complete", "no_payment_required"): Outcome.UNKNOWN,
+        ("expired", "unpaid"): Outcome.FAILED,
+        ("expired", "paid"): Outcome.SUCCEEDED,
+        ("expired", "no_payment_required"): Outcome.UNKNOWN,
+    }
+)
+"""Every (status, payment_status) of a session. Money said to be there is always seen; that none was needed is never an
+answer to what we ask. A refund or a dispute changes neither word, so nothing here is ever un-paid."""
+
+DELAYED_OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
+    {
+        "requires_payment_method": Outcome.FAILED,  # async_payment_failed, and the page is closed already
+        "canceled": Outcome.FAILED,
+        "requires_confirmation": Outcome.PENDING,
+        "requires_action": Outcome.PENDING,
+        "requires_capture": Outcome.PENDING,
+        "processing": Outcome.PENDING,
+        "succeeded": Outcome.PENDING,  # the session will say `paid` and how much
+    }
+)
+"""Every status of a payment intent, for a session that is complete and unpaid."""
+
+REFUND_OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
+    {
+        "pending": Outcome.PENDING,
+        "requires_action": Outcome.PENDING,  # the customer must say where the money shall go
+        "succeeded": Outcome.SUCCEEDED,  # may become `failed` later, when the bank sends it back
+        "failed": Outcome.FAILED,
+        "canceled": Outcome.FAILED,
+    }
+)
+"""Every refund status."""
+
+METHODS = frozenset(
+    (
+        "acss_debit affirm afterpay_clearpay alipay au_becs_debit bacs_debit bancontact blik boleto card cashapp "
+        "customer_balance eps fpx giropay grabpay ideal klarna konbini link oxxo p24 paynow paypal pix promptpay "
+        "sepa_debit sofort us_bank_account wechat_pay zip"
+    ).split()
+)
+"""Stripe API, Create a Checkout Session, `payment_method_types`; without a wish the account's own settings decide."""
+
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "duplicate": "duplicate",
+        "fraudulent": "fraudulent",  # Stripe blocks card and address afterwards
+        "customer_request": "requested_by_customer",
+        "requested_by_customer": "requested_by_customer",
+    }
+)
+"""Our reasons that Stripe has a word for; the others are not sent."""
+
+_CODES: Mapping[str, str] = MappingProxyType(
+    {
+        "amount_too_large": "amount_too_large",
+        "amount_too_small": "amount_too_small",
+        "balance_insufficient": "insufficient_balance",
+        "charge_already_refunded": "already_refunded",
+        "charge_disputed": "charge_disputed",
+        "idempotency_error": "idempotency_error",
+        "rate_limit": "rate_limited",
+        "resource_missing": "transaction_not_found",
+    }
+)
+_TRY_LATER = frozenset({"idempotency_key_in_use", "lock_timeout", "balance_insufficient", "rate_limit"})
+_NEEDS_PERSON = frozenset({"idempotency_error", "insufficient_balance"})
+_BALANCE_SECONDS = 3_600
+
+_PAGE_OUTLIVES_ORDER = timedelta(minutes=35)
+"""A page lives 30 minutes at least (Create a Checkout Session, `expires_at`); five are for slow clocks."""
+_LONGEST_PAGE = timedelta(hours=23, minutes=55)
+_SESSION_ID = re.compile(r"cs_[A-Za-z0-9_]{1,240}")
+_KEY = re.compile(r"[A-Za-z0-9._-]{1,200}")
+_METADATA_KEY = re.compile(r"[^\[\]]{1,40}")
+_PER_PAGE, _MOST_PAGES = 100, 50
+
+
+class StripeGateway:
+    """The adapter. Safe to share between threads."""
+
+    name = "stripe"
+    lost_initiate = LostInitiate.RESEND
+    refund_is_idempotent = True
+
+    def __init__(
+        self,
+        *,
+        secret_key: str,
+        base_url: str,
+        webhook_secrets: tuple[str, ...],
+        clock: Clock,
+        options: TransportOptions | None = None,
+    ) -> None:
+        if not webhook_secrets or not all(webhook_secrets):
+            raise ConfigurationError("Stripe signs its webhooks with an endpoint's secret, so it cannot be empty.")
+        self._webhook_keys = tuple(secret.encode() for secret in webhook_secrets)
+        self._clock = clock
+        self._transport = Transport(
+            gateway=self.name,
+            base_url=base_url,
+            secret_key=secret_key,
+            dialect=Dialect(
+                read_error=_read_error,
+                request_id_headers=("request-id",),
+                should_retry_header="stripe-should-retry",
+            ),
+            clock=clock,
+            options=options,
+        )
+        self._log = logs.get(__name__)
+
+    def supports(self, currency: str) -> bool:
+        """Whether Stripe charges in this currency at all; an account may take fewer."""
+        return currency in CURRENCIES
+
+    def check(self, request: InitiateRequest) -> None:
+        """Refuse a reference, currency, amount, method, address or metadata Stripe could never take."""
+        if known_reference(request.reference) is None:
+            raise InvalidInput(
+                "A reference at Stripe has up to 200 letters, digits and - . _ =.",
+                code="invalid_reference",
+                pointer="/reference",
+            )
+        check_charge(request.amount)
+        if request.payment_method is not None and request.payment_method not in METHODS:
+            raise InvalidInput(
+                f"Stripe offers {', '.join(sorted(METHODS))}.",
+                code="unknown_payment_method",
+                pointer="/payment_method",
+            )
+        if request.customer_email and "@" not in request.customer_email:
+            raise InvalidInput("This is no e-mail address.", code="invalid_email", pointer="/customer")
+        metadata = request.metadata
+        if len(metadata) > 49 or not all(
+            _METADATA_KEY.fullmatch(key) and len(value) <= 500 for key, value in metadata.items()
+        ):  # Stripe API, Metadata: 50 keys of 40 characters without brackets, values of 500
+            raise InvalidInput("This metadata is too much for Stripe.", code="invalid_metadata", pointer="/metadata")
+
+    def initiate(self, request: InitiateRequest) -> Initiated:
+        """Open a hosted page (Stripe API, Create a Checkout Session); the reference is the idempotency key.
+
+        What is sent depends on the request alone: sent again after OutcomeUnknown it gives the same page back, while
+        any difference would be refused as `idempotency_error`. So `expires_at` is not counted from now: the page lives
+        35 minutes longer than the order, which is Stripe's shortest life even if opened in the order's last second, and
+        Stripe's own 24 hours where that would be more.
+        """
+        self.check(request)
+        answer = self._transport.call(
+            self._command("initiate", "/v1/checkout/sessions", key=request.reference, form=self._session_form(request))
+        )
+        session, url = answer.body, answer.body.get("url")
+        if session.get("client_reference_id") != request.reference:
+            raise self._odd("initiate", answer, "The answer is for another reference.")
+        session_id = session.get("id")
+        if not isinstance(session_id, str) or not _SESSION_ID.fullmatch(session_id):
+            raise self._odd("initiate", answer, "The answer holds no session id.")
+        if not isinstance(url, str) or not url.startswith("https://" if self._transport.is_encrypted else "http"):
+            raise self._odd("initiate", answer, "The answer holds no usable url.")
+        return Initiated(authorization_url=url, session_id=session_id, raw=answer.raw)
+
+    def verify(self, attempt: AttemptRef) -> Verification:
+        """Ask after a session (Stripe API, Retrieve a Checkout Session), with its payment intent inside.
+
+        Stripe cannot be asked by our reference. Without a session id (the answer to `initiate` was lost) nobody has
+        the page's address either, so nothing can have been paid: pending, not found, and no call is made.
+        `reference` in the answer is empty when the session carries none: it is not ours then.
+        """
+        if attempt.session_id is None:
+            return Verification(Outcome.PENDING, attempt.reference, message="No page is known yet.", found=False)
+        path = f"/v1/checkout/sessions/{path_part(attempt.session_id)}"
+        question = self._question(
+            "verify", path, "/v1/checkout/sessions/{session}", query={"expand[0]": "payment_intent"}
+        )
+        try:
+            answer = self._transport.call(question)
+        except GatewayRejected as error:
+            if error.http_status != 404 or error.code != "transaction_not_found":
+                raise
+            return Verification(Outcome.PENDING, attempt.reference, message=error.detail, found=False)
+        session = answer.body
+        if session.get("id") != attempt.session_id:
+            raise self._odd("verify", answer, "The answer is about another session.")
+        intent = session.get("payment_intent")
+        intent = intent if isinstance(intent, dict) else {}
+        outcome = self._payment_outcome(session, intent, answer)
+        livemode, methods = session.get("livemode"), session.get("payment_method_types")
+        return Verification(
+            outcome=outcome,
+            reference=told_reference(session) or "",
+            amount=self._paid(session, intent, answer, is_needed=outcome is Outcome.SUCCEEDED),
+            transaction_id=intent_id(session.get("payment_intent")),
+            payment_method=text_id(methods[0]) if isinstance(methods, list) and len(methods) == 1 else None,
+            is_test=not livemode if isinstance(livemode, bool) else None,
+            message=_reason(session, intent),
+            raw=answer.raw,
+        )
+
+    def refund(self, request: RefundRequest) -> RefundResult:
+        """Give money back (Stripe API, Create a refund); our refund id is the idempotency key and stands in metadata.
+
+        A key is remembered for a day only, and a stored 500 is all it gives back for as long. So the refunds that
+        exist are looked through first: whenever and however often this is repeated, one refund comes of it. An
+        account without enough balance raises GatewayUnavailable with code `insufficient_balance`.
+        """
+        if not _KEY.fullmatch(request.refund_id):
+            raise InvalidInput("A refund id is made of letters, digits and - . _.", pointer="/refund_id")
+        wire = to_wire(request.amount)
+        intent = request.attempt.transaction_id or self._intent_of(request.attempt, "refund")
+        made = [one for one in self._refunds_of(intent) if one.refund_id == request.refund_id]
+        if made:
+            return made[0]
+        form = [("payment_intent", intent), ("amount", str(wire))]
+        if request.reason in REASONS:
+            form.append(("reason", REASONS[request.reason]))
+        form.append(("metadata[refund_id]", request.refund_id))
+        answer = self._transport.call(
+            self._command("refund", "/v1/refunds", key=request.refund_id, form=tuple(form))
+        )
+        if intent_id(answer.body.get("payment_intent")) not in (None, intent):
+            raise self._odd("refund", answer, "The answer is for another payment.")
+        return self._refund(answer.body, "refund", answer)
+
+    def fetch_refund(self, refund: RefundRef) -> RefundResult:
+        """Ask after a refund (Stripe API, Retrieve a refund)."""
+        if refund.gateway_refund_id is None:
+            raise InvalidInput("Stripe finds a refund only by its own id.", pointer="/gateway_refund_id")
+        path = f"/v1/refunds/{path_part(refund.gateway_refund_id)}"
+        answer = self._transport.call(self._question("fetch_refund", path, "/v1/refunds/{refund}"))
+        result = self._refund(answer.body, "fetch_refund", answer)
+        if result.gateway_refund_id != refund.gateway_refund_id:
+            raise self._odd("fetch_refund", answer, "The answer is for another refund.")
+        return result
+
+    def list_refunds(self, attempt: AttemptRef) -> list[RefundResult]:
+        """Every refund of a payment (Stripe API, List all refunds, by payment intent): all or nothing."""
+        return self._refunds_of(attempt.transaction_id or self._intent_of(attempt, "list_refunds"))
+
+    def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint:
+        """Check `Stripe-Signature` on its time and the raw bytes, then read what the event points at."""
+        return read_webhook(self._webhook_keys, headers, body, now=self._clock.now())
+
+    def callback_reference(self, query: Mapping[str, str]) -> str | None:
+        """The session id that Stripe put in, or after a cancelled visit our own reference, which we put in."""
+        session_id = query.get("session_id", "")
+        return session_id if _SESSION_ID.fullmatch(session_id) else known_reference(query.get("reference"))
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    def _session_form(self, request: InitiateRequest) -> tuple[tuple[str, str], ...]:
+        item, metadata = "line_items[0]", dict(request.metadata) | {"reference": request.reference}
+        # Stripe fills the braces in, so they must reach it as they are.
+        form = [
+            ("mode", "payment"),
+            ("success_url", _with_query(request.callback_url, "session_id={CHECKOUT_SESSION_ID}")),
+            ("cancel_url", _with_query(request.callback_url, f"reference={request.reference}")),
+            ("client_reference_id", request.reference),
+            ("customer_email", request.customer_email),
+            (f"{item}[quantity]", "1"),
+            (f"{item}[price_data][currency]", request.amount.currency.lower()),
+            (f"{item}[price_data][unit_amount]", str(check_charge(request.amount))),
+            (f"{item}[price_data][product_data][name]", request.description[:250].strip() or request.reference),
+            *((f"metadata[{key}]", value) for key, value in metadata.items()),
+            *((f"payment_intent_data[metadata][{key}]", value) for key, value in metadata.items()),
+            ("payment_method_types[0]", request.payment_method or ""),
+            ("expires_at", _expires_at(request.expires_at, self._clock.now())),
+        ]
+        return tuple((name, value) for name, value in form if value)
+
+    def _command(self, operation: str, route: str, *, key: str, form: tuple[tuple[str, str], ...]) -> Call:
+        headers = {"Stripe-Version": API_VERSION, "Idempotency-Key": key}
+        return Call(
+            operation, "POST", route, route, is_question=False, is_repeatable=True, form=form, headers=headers
+        )
+
+    def _question(self, operation: str, path: str, route: str, query: Mapping[str, str] | None = None) -> Call:
+        headers = {"Stripe-Version": API_VERSION}
+        return Call(operation, "GET", path, route, is_question=True, query=query or {}, headers=headers)
+
+    def _intent_of(self, attempt: AttemptRef, operation: str) -> str:
+        """The payment intent of a try that was paid before anybody wrote it down: one question learns it."""
+        known = self.verify(attempt).transaction_id
+        if known is None:
+            raise GatewayRejected(
+                "Stripe knows no payment of this try.",
+                gateway=self.name,
+                operation=operation,
+                code="transaction_not_found",
+            )
+        return known
+
+    def _refunds_of(self, intent: str) -> list[RefundResult]:
+        """Page by page; an incomplete list would lead to a second refund, so it raises AnswerNotUnderstood instead."""
+        found: dict[str, RefundResult] = {}
+        query = {"payment_intent": intent, "limit": str(_PER_PAGE)}
+        for _ in range(_MOST_PAGES):
+            answer = self._transport.call(self._question("list_refunds", "/v1/refunds", "/v1/refunds", query=query))
+            rows, has_more = answer.body.get("data"), answer.body.get("has_more")
+            if not isinstance(rows, list) or not isinstance(has_more, bool):
+                raise self._odd("list_refunds", answer, "The answer holds no list of refunds.")
+            known = len(found)
+            for row in rows:
+                if not isinstance(row, dict) or intent_id(row.get("payment_intent")) not in (None, intent):
+                    raise self._odd("list_refunds", answer, "The list holds something that is no refund of this.")
+                result = self._refund(row, "list_refunds", answer)
+                found[result.gateway_refund_id or ""] = result
+            if not has_more:
+                return list(found.values())
+            if len(found) == known:
+                raise self._odd("list_refunds", answer, "The list of refunds does not go on.")
+            query = query | {"starting_after": next(reversed(found))}
+        raise self._odd("list_refunds", answer, "The list of refunds does not end.")
+
+    # -- answers -------------------------------------------------------------------------------------------------
+
+    def _payment_outcome(self, session: Mapping[str, Any], intent: Mapping[str, Any], answer: Answer) -> Outcome:
+        status, payment_status = session.get("status"), session.get("payment_status")
+        if not isinstance(status, str) or not isinstance(payment_status, str):
+            raise self._odd("verify", answer, "The answer lacks status or payment_status.")
+        outcome = PAYMENT_OUTCOMES.get((status, payment_status), Outcome.UNKNOWN)
+        told = f"{status}/{payment_status}"
+        if (status, payment_status) == ("complete", "unpaid") and isinstance(intent.get("status"), str):
+            outcome = DELAYED_OUTCOMES.get(intent["status"], Outcome.UNKNOWN)
+            told = f"{told}/{intent['status']}"
+        return self._known(outcome, told, "verify", answer)
+
+    def _paid(
+        self, session: Mapping[str, Any], intent: Mapping[str, Any], answer: Answer, *, is_needed: bool
+    ) -> Money | None:
+        """`amount_total`, or what the payment intent really received where that is less in the same currency.
+
+        Both stay in the currency we asked for even when the customer was shown another (Stripe changelog 2025-03-31,
+        presentment details).
+        """
+        asked, currency = session.get("amount_total"), session.get("currency")
+        if asked is None or currency is None:
+            if is_needed:
+                raise self._odd("verify", answer, "The answer lacks the amount or the currency.")
+            return None
+        money = self._money(asked, currency, "verify", answer)
+        if intent.get("status") == "succeeded" and intent.get("currency") == currency:
+            return min(money, self._money(intent.get("amount_received"), currency, "verify", answer))
+        return money
+
+    def _refund(self, data: Mapping[str, Any], operation: str, answer: Answer) -> RefundResult:
+        refund_id, status, metadata = text_id(data.get("id")), data.get("status"), data.get("metadata")
+        if refund_id is None:
+            raise self._odd(operation, answer, "The answer lacks the refund's id.")
+        status = status if isinstance(status, str) else "null"  # nullable in the published schema
+        why = next((data[name] for name in ("failure_reason", "pending_reason") if data.get(name)), None)
+        ours = metadata.get("refund_id") if isinstance(metadata, dict) else None
+        return RefundResult(
+            outcome=self._known(REFUND_OUTCOMES.get(status, Outcome.UNKNOWN), status, operation, answer),
+            gateway_refund_id=refund_id,
+            amount=self._money(data.get("amount"), data.get("currency"), operation, answer),
+            refund_id=ours if isinstance(ours, str) and _KEY.fullmatch(ours) else None,
+            needs_attention=status == "requires_action",
+            message=redact_text(f"Stripe says {status}{f': {why}' if isinstance(why, str) else ''}.", limit=200),
+            raw=redact_object(data),
+        )
+
+    def _known(self, outcome: Outcome, status: str, operation: str, answer: Answer) -> Outcome:
+        if outcome is Outcome.UNKNOWN:
+            self._log.warning(
+                "a status this adapter does not know",
+                action="gateway.unknown_status",
+                gateway=self.name,
+                operation=operation,
+                status=redact_text(status, limit=80),
+                request_id=answer.request_id,
+            )
+        return outcome
+
+    def _money(self, value: Any, currency: Any, operation: str, answer: Answer) -> Money:
+        wire = whole_number(value)
+        if wire is None or not isinstance(currency, str):
+            raise self._odd(operation, answer, "The answer holds an amount that is no whole number of a currency.")
+        try:
+            return from_wire(wire, currency)
+        except InvalidInput as error:
+            raise self._odd(operation, answer, f"The answer makes no sense: {error.detail}") from None
+
+    def _odd(self, operation: str, answer: Answer, detail: str) -> AnswerNotUnderstood:
+        return AnswerNotUnderstood(
+            redact_text(detail, limit=200),
+            gateway=self.name,
+            operation=operation,
+            http_status=answer.http_status,
+            request_id=answer.request_id,
+        )
+
+
+def _with_query(url: str, more: str) -> str:
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(query=f"{parts.query}&{more}" if parts.query else more))
+
+
+def _expires_at(order_ends: datetime | None, now: datetime) -> str:
+    """When the page shall close, in Unix seconds; empty for Stripe's own 24 hours, which is the longest it allows."""
+    if order_ends is None or order_ends + _PAGE_OUTLIVES_ORDER > now + _LONGEST_PAGE:
+        return ""
+    return str(int((order_ends + _PAGE_OUTLIVES_ORDER).timestamp()))
+
+
+def _reason(session: Mapping[str, Any], intent: Mapping[str, Any]) -> str | None:
+    """The last decline, or that the page closed."""
+    failed = intent.get("last_payment_error")
+    said = failed.get("message") if isinstance(failed, dict) else None
+    if isinstance(said, str):
+        return redact_text(said, limit=200)
+    return "The page expired before it was paid." if session.get("status") == "expired" else None
+
+
+def _read_error(status: int, body: Mapping[str, Any]) -> ErrorWords:
+    """Stripe API, Errors: `{error: {type, code, message, …}}`; the code is left out where the type says it all.
+
+    A 409 is another request at work on the same thing (the official library repeats all of them).
+    """
+    found = body.get("error")
+    error: Mapping[str, Any] = found if isinstance(found, dict) else {}
+    kind, given, said = (error.get(name) for name in ("type", "code", "message"))
+    word = given if isinstance(given, str) else kind if isinstance(kind, str) else None
+    message = said if isinstance(said, str) else None
+    code = _CODES.get(word or "")
+    if code is None and kind == "idempotency_error" and status != 409:
+        code = "idempotency_error"
+    if code is None and "greater than unrefunded amount" in (message or ""):
+        code = "refund_exceeds_amount"
+    return ErrorWords(
+        gateway_code=word,
+        message=message,
+        code=code,
+        is_try_later=status == 409 or word in _TRY_LATER,
+        retry_after_seconds=_BALANCE_SECONDS if code == "insufficient_balance" else None,
+        needs_person=code in _NEEDS_PERSON,
+    )

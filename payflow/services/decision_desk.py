@@ -1,0 +1,126 @@
+"""What a person makes of money that arrived wrong, late or twice. Who decided what, when and why is on record."""
+
+from __future__ import annotations
+
+from payflow import logs
+from payflow.core.errors import Conflict
+from payflow.core.states import OrderStatus, PaymentStatus
+from payflow.models.decision import Decision, DecisionAction, DecisionKind
+from payflow.models.order import Order
+from payflow.models.payment import Payment, PaymentAttempt
+from payflow.models.refund import Refund, RefundReason, RefundSource
+from payflow.services.access import Caller
+from payflow.services.refund import reserve
+from payflow.store.unit_of_work import Transaction, UnitOfWork
+
+_log = logs.get(__name__)
+
+
+class DecisionDesk:
+    """Resolves decisions."""
+
+    def __init__(self, units: UnitOfWork) -> None:
+        self._units = units
+
+    def resolve(self, caller: Caller, decision_id: str, action: DecisionAction, *, note: str = "") -> None:
+        """Carry out a verdict; repeating it is a no-op.
+
+        `refund` gives back the money still held on the try, `extend` asks the gateway again from the start of its plan,
+        `accept` takes late money for the order (elsewhere it only closes the question), `ignore` closes the question.
+        Raises NotFound, Forbidden, Conflict (`already_resolved`, `nothing_held`, `not_applicable`).
+        """
+
+        def step(tx: Transaction) -> None:
+            known = tx.get(Decision, decision_id)
+            order = tx.lock_order(known.order_id)
+            caller.must_administer(user_id=order.user_id, workspace_id=order.workspace_id)
+            payment = tx.payment_of(order.id, lock=True)
+            decision = tx.lock(Decision, decision_id)
+            if decision.resolved_at is not None:
+                if decision.action == action:
+                    return
+                raise Conflict(f"This was resolved already: {decision.action}.", code="already_resolved")
+            _carry_out(tx, decision, order, payment, action, by=caller.actor)
+            decision.resolved_at, decision.resolved_by = tx.act.at, caller.actor
+            decision.action, decision.note = action.value, note[:500] or None
+            tx.touched_order(order.user_id, order.workspace_id)
+
+        self._units.run(step, actor=caller.actor)
+        _log.info(
+            "decision resolved",
+            action="decision.resolved",
+            decision_id=decision_id,
+            verdict=action.value,
+            actor=caller.actor,
+        )
+
+
+def _carry_out(
+    tx: Transaction, decision: Decision, order: Order, payment: Payment | None, action: DecisionAction, *, by: str
+) -> None:
+    if action is DecisionAction.IGNORE or payment is None:
+        return
+    if action is DecisionAction.EXTEND:
+        _ask_again(tx, _attempt_of(tx, decision, payment))
+    elif action is DecisionAction.REFUND:
+        _give_back(tx, decision, order, payment, by=by)
+    elif decision.kind == DecisionKind.LATE_PAYMENT:
+        _accept_late(tx, order, payment)
+
+
+def _attempt_of(tx: Transaction, decision: Decision, payment: Payment) -> PaymentAttempt:
+    """The try a decision is about, directly, through its refund, or as the one that paid the order."""
+    attempt = tx.find(PaymentAttempt, decision.subject_id)
+    refund = None if attempt else tx.find(Refund, decision.subject_id)
+    if attempt is None:
+        attempt_id = refund.attempt_id if refund else payment.current_attempt_id
+        if attempt_id is None:
+            raise Conflict("There is no try at a gateway behind this.", code="not_applicable")
+        return tx.lock(PaymentAttempt, attempt_id)
+    return tx.lock(PaymentAttempt, attempt.id)
+
+
+def _ask_again(tx: Transaction, attempt: PaymentAttempt) -> None:
+    if attempt.captured_minor:
+        raise Conflict("The money of this try is on record; there is nothing to ask.", code="not_applicable")
+    attempt.poll_step, attempt.due_at = 0, tx.act.at
+    tx.ring(f"payments.verify:{attempt.gateway}")
+
+
+def _give_back(tx: Transaction, decision: Decision, order: Order, payment: Payment, *, by: str) -> None:
+    """Money the order counts as its own goes back as a plain refund; what came besides, as a surplus."""
+    attempt = _attempt_of(tx, decision, payment)
+    held = attempt.captured_minor - attempt.refund_reserved_minor
+    own = payment.refundable_minor if attempt.application == "applied" else 0
+    is_own = attempt.application == "applied" and decision.kind != DecisionKind.OVERPAID
+    amount = min(held, own) if is_own else held - own
+    if amount <= 0:
+        raise Conflict("No money is held there; it has been given back or is on its way.", code="nothing_held")
+    if not is_own and any(one.attempt_id == attempt.id and one.is_surplus for one in tx.refunds_of(payment.id)):
+        raise Conflict("This surplus has a refund already; see to that one.", code="refund_exists")
+    reserve(
+        tx,
+        payment,
+        order,
+        attempt_id=attempt.id,
+        amount_minor=amount,
+        source=RefundSource.API if is_own else RefundSource.SURPLUS,
+        reason=RefundReason.DUPLICATE if decision.kind == DecisionKind.DUPLICATE_PAYMENT else RefundReason.OTHER,
+        description=f"Decided: {decision.kind.replace('_', ' ')}.",
+        requested_by=by,
+    )
+
+
+def _accept_late(tx: Transaction, order: Order, payment: Payment) -> None:
+    """Take the late money for the order after all. Confirming its bookings is owed then; that looks at the slots."""
+    if order.status not in (OrderStatus.EXPIRED, OrderStatus.CANCELLED):
+        return
+    if payment.status != PaymentStatus.SUCCESS or payment.refund_reserved_minor:
+        raise Conflict("The money has been given back or is on its way; it cannot be accepted.", code="not_applicable")
+    if tx.active_orders_of([item.booking_id for item in order.items]):
+        raise Conflict("A booking of this order is on another order now; refund instead.", code="not_applicable")
+    for item in order.items:
+        item.active = True
+    order.move_to(OrderStatus.PAID, tx.act, why="late payment accepted")
+    order.due_at = tx.act.at
+    tx.ring("bookings.confirm")

@@ -1,0 +1,1 @@
+"""Benchmarks of the running system: figures, never assertions on time."""

@@ -1,0 +1,40 @@
+"""What the HTTP tests stand on: the app on a house, and clients for its people."""
+
+from __future__ import annotations
+
+import pytest
+from flask import Flask
+
+from tests.builders import Client, a_client
+from tests.house import ADA, ADMIN, BEN, OPERATOR, House
+from web.app import create_app
+
+
+@pytest.fixture
+def app(house: House) -> Flask:
+    return create_app(house.container)
+
+
+@pytest.fixture
+def anybody(app: Flask) -> Client:
+    return a_client(app, None)
+
+
+@pytest.fixture
+def ada(app: Flask) -> Client:
+    return a_client(app, ADA)
+
+
+@pytest.fixture
+def ben(app: Flask) -> Client:
+    return a_client(app, BEN)
+
+
+@pytest.fixture
+def admin(app: Flask) -> Client:
+    return a_client(app, ADMIN)
+
+
+@pytest.fixture
+def operator(app: Flask) -> Client:
+    return a_client(app, OPERATOR)

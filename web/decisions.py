@@ -1,0 +1,39 @@
+"""`/payment/decisions/`: money that arrived wrong, late or twice, and what a person makes of it."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from web import schemas
+from web.answers import answer
+from web.bodies import ById, DecisionQuery, Resolution
+from web.context import caller, web
+from web.pages import links, read_cursor
+from web.reports import staff_sight
+from web.sections import problems, section
+
+api = section("decisions", "/payment/decisions", "Questions about money that a person answers (staff).")
+
+
+@api.get("/", responses={"200": schemas.Decisions, **problems(403)})
+def list_decisions(query: DecisionQuery) -> Response:
+    """List questions about money, newest first"""
+    page = web().reports.decisions(
+        staff_sight(),
+        state=query.status,
+        workspace=query.workspace,
+        size=query.page_size,
+        cursor=read_cursor(query.cursor),
+    )
+    return answer(schemas.Decisions.model_validate({**links(page), "results": page.rows}))
+
+
+@api.post("/<uuid:id>/resolve/", responses={"200": schemas.Decision, **problems(403, 409)})
+def resolve_decision(path: ById, body: Resolution) -> Response:
+    """Answer a question about money
+
+    `refund` gives back what is held, `extend` asks the gateway again, `accept` takes late money for its order, `ignore`
+    closes the question. Who answered, when and why is kept.
+    """
+    web().decisions.resolve(caller(), str(path), body.action, note=body.note)
+    return answer(schemas.Decision.model_validate(web().reports.decision(str(path))))
