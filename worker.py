@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from celery.signals import setup_logging, worker_ready
+from celery.signals import celeryd_init, setup_logging, worker_ready
 
 from payflow import logs
 from payflow.container import Container, build
@@ -18,10 +18,17 @@ TASKS = (bookings, notifications, payments, refunds, sweeps, webhooks)
 
 
 class WorkerApp(PayflowApp):
-    """The app of a worker process: settings come from the environment."""
+    """The app of a worker process: settings come from the environment, its name from the command line."""
+
+    worker_name: str | None = None
 
     def build_container(self) -> Container:
-        return build(Settings.from_environ(os.environ))
+        return build(Settings.from_environ(os.environ), worker=self.worker_name)
+
+
+@celeryd_init.connect
+def _name(sender: str, **_: Any) -> None:
+    app.worker_name = sender
 
 
 @setup_logging.connect
@@ -31,7 +38,9 @@ def _logs(**_: Any) -> None:
 
 @worker_ready.connect
 def _sweep_once(**_: Any) -> None:
-    """What became due while no worker ran is rung for at once."""
+    """What a dead worker of this name had claimed is free again; what became due meanwhile is rung for at once."""
+    if app.worker_name:
+        app.container.sweeps.give_up_claims(app.worker_name)
     app.container.sweeps.ring_due()
 
 

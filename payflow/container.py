@@ -66,13 +66,15 @@ class Container:
         return found
 
 
-def build(settings: Settings, *, clock: Clock | None = None, bells: Bells | None = None) -> Container:
-    """Wire a container; opens no connection yet."""
+def build(
+    settings: Settings, *, clock: Clock | None = None, bells: Bells | None = None, worker: str | None = None
+) -> Container:
+    """Wire a container; opens no connection yet. `worker` is the name under which a worker claims work."""
     clock = clock or SystemClock()
     engine = make_engine(settings.database_url)
     cache: Cache = RedisCache(settings.cache_url) if settings.cache_url else NoCache()
     bells = bells or dispatch.celery_bells(settings.broker_url, cache)
-    units = UnitOfWork(engine, clock, cache, bells)
+    units = UnitOfWork(engine, clock, cache, bells, worker=worker)
     gateways = build_gateways(settings, clock)
     side_by_side = SideBySide(threads=CALLS_AT_ONCE)
     orders = OrderService(units, clock, order_ttl_seconds=settings.order_ttl_seconds)

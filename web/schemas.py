@@ -241,7 +241,7 @@ class PaymentCounts(Shape):
     failed: int
     cancelled: int
     open: int
-    success_rate: float | None = Field(description="Succeeded payments among those that are over, 0 to 1.")
+    success_rate_bps: int | None = Field(description="Succeeded payments among those that are over: 9731 = 97.31 %.")
 
 
 class Volume(Shape):
@@ -258,7 +258,7 @@ class GatewayShare(Shape):
     attempts: int
     succeeded: int
     failed: int
-    success_rate: float | None
+    success_rate_bps: int | None
     volumes: list[Volume]
 
 

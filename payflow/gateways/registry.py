@@ -15,6 +15,7 @@ from payflow.gateways.base import Gateway, InitiateRequest
 from payflow.gateways.calls import TransportOptions
 from payflow.gateways.flutterwave import FlutterwaveGateway
 from payflow.gateways.paystack import PaystackGateway
+from payflow.gateways.stripe import StripeGateway
 from payflow.settings import Settings
 
 AUTO = "auto"
@@ -36,7 +37,7 @@ class GatewayMaker(Protocol):
 
 
 GATEWAYS: Mapping[str, GatewayMaker] = MappingProxyType(
-    {"paystack": PaystackGateway, "flutterwave": FlutterwaveGateway}
+    {"paystack": PaystackGateway, "flutterwave": FlutterwaveGateway, "stripe": StripeGateway}
 )
 """One row per gateway."""
 

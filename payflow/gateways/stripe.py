@@ -1,6 +1,6 @@
-"""Stripe: Checkout Sessions, refunds and their status tables. Its amounts and webhooks have files of their own.
+"""Stripe: Checkout Sessions and refunds. Its words, amounts and webhooks have files of their own.
 
-Source: Stripe API reference (Checkout Sessions, PaymentIntents, Refunds, Errors, Idempotent requests) and the official
+Source: Stripe API reference (Checkout Sessions, Refunds, Idempotent requests) and the official
 Python library unless a line says otherwise. A session is found by its own id, a payment by its payment intent; both
 carry our reference. Every command carries an idempotency key, so repeating one acts once.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -31,89 +30,23 @@ from payflow.gateways.base import (
     Verification,
     WebhookHint,
 )
-from payflow.gateways.calls import Answer, Call, Dialect, ErrorWords, TransportOptions, path_part
+from payflow.gateways.calls import Answer, Call, Dialect, TransportOptions, path_part
 from payflow.gateways.redaction import redact_object, redact_text
 from payflow.gateways.stripe_amounts import CURRENCIES, check_charge, from_wire, to_wire
 from payflow.gateways.stripe_webhook import intent_id, known_reference, read_webhook, told_reference
+from payflow.gateways.stripe_words import (
+    DELAYED_OUTCOMES,
+    METHODS,
+    PAYMENT_OUTCOMES,
+    REASONS,
+    REFUND_OUTCOMES,
+    read_error,
+    reason,
+)
 from payflow.gateways.transport import Transport
 
 API_VERSION = "2026-10-28.endive"
 """Pinned: an account's default version may change under us (Stripe docs, API versioning)."""
-
-PAYMENT_OUTCOMES: Mapping[tuple[str, str], Outcome] = MappingProxyType(
-    {
-        ("open", "unpaid"): Outcome.PENDING,  # a declined card leaves it so: the customer may try another
-        ("open", "paid"): Outcome.SUCCEEDED,
-        ("open", "no_payment_required"): Outcome.UNKNOWN,
-        ("complete", "unpaid"): Outcome.PENDING,  # a delayed method: DELAYED_OUTCOMES has the last word
-        ("complete", "paid"): Outcome.SUCCEEDED,
-        ("complete", "no_payment_required"): Outcome.UNKNOWN,
-        ("expired", "unpaid"): Outcome.FAILED,
-        ("expired", "paid"): Outcome.SUCCEEDED,
-        ("expired", "no_payment_required"): Outcome.UNKNOWN,
-    }
-)
-"""Every (status, payment_status) of a session. Money said to be there is always seen; that none was needed is never an
-answer to what we ask. A refund or a dispute changes neither word, so nothing here is ever un-paid."""
-
-DELAYED_OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
-    {
-        "requires_payment_method": Outcome.FAILED,  # async_payment_failed, and the page is closed already
-        "canceled": Outcome.FAILED,
-        "requires_confirmation": Outcome.PENDING,
-        "requires_action": Outcome.PENDING,
-        "requires_capture": Outcome.PENDING,
-        "processing": Outcome.PENDING,
-        "succeeded": Outcome.PENDING,  # the session will say `paid` and how much
-    }
-)
-"""Every status of a payment intent, for a session that is complete and unpaid."""
-
-REFUND_OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
-    {
-        "pending": Outcome.PENDING,
-        "requires_action": Outcome.PENDING,  # the customer must say where the money shall go
-        "succeeded": Outcome.SUCCEEDED,  # may become `failed` later, when the bank sends it back
-        "failed": Outcome.FAILED,
-        "canceled": Outcome.FAILED,
-    }
-)
-"""Every refund status."""
-
-METHODS = frozenset(
-    (
-        "acss_debit affirm afterpay_clearpay alipay au_becs_debit bacs_debit bancontact blik boleto card cashapp "
-        "customer_balance eps fpx giropay grabpay ideal klarna konbini link oxxo p24 paynow paypal pix promptpay "
-        "sepa_debit sofort us_bank_account wechat_pay zip"
-    ).split()
-)
-"""Stripe API, Create a Checkout Session, `payment_method_types`; without a wish the account's own settings decide."""
-
-REASONS: Mapping[str, str] = MappingProxyType(
-    {
-        "duplicate": "duplicate",
-        "fraudulent": "fraudulent",  # Stripe blocks card and address afterwards
-        "customer_request": "requested_by_customer",
-        "requested_by_customer": "requested_by_customer",
-    }
-)
-"""Our reasons that Stripe has a word for; the others are not sent."""
-
-_CODES: Mapping[str, str] = MappingProxyType(
-    {
-        "amount_too_large": "amount_too_large",
-        "amount_too_small": "amount_too_small",
-        "balance_insufficient": "insufficient_balance",
-        "charge_already_refunded": "already_refunded",
-        "charge_disputed": "charge_disputed",
-        "idempotency_error": "idempotency_error",
-        "rate_limit": "rate_limited",
-        "resource_missing": "transaction_not_found",
-    }
-)
-_TRY_LATER = frozenset({"idempotency_key_in_use", "lock_timeout", "balance_insufficient", "rate_limit"})
-_NEEDS_PERSON = frozenset({"idempotency_error", "insufficient_balance"})
-_BALANCE_SECONDS = 3_600
 
 _PAGE_OUTLIVES_ORDER = timedelta(minutes=35)
 """A page lives 30 minutes at least (Create a Checkout Session, `expires_at`); five are for slow clocks."""
@@ -149,7 +82,7 @@ class StripeGateway:
             base_url=base_url,
             secret_key=secret_key,
             dialect=Dialect(
-                read_error=_read_error,
+                read_error=read_error,
                 request_id_headers=("request-id",),
                 should_retry_header="stripe-should-retry",
             ),
@@ -240,7 +173,7 @@ class StripeGateway:
             transaction_id=intent_id(session.get("payment_intent")),
             payment_method=text_id(methods[0]) if isinstance(methods, list) and len(methods) == 1 else None,
             is_test=not livemode if isinstance(livemode, bool) else None,
-            message=_reason(session, intent),
+            message=reason(session, intent),
             raw=answer.raw,
         )
 
@@ -262,9 +195,7 @@ class StripeGateway:
         if request.reason in REASONS:
             form.append(("reason", REASONS[request.reason]))
         form.append(("metadata[refund_id]", request.refund_id))
-        answer = self._transport.call(
-            self._command("refund", "/v1/refunds", key=request.refund_id, form=tuple(form))
-        )
+        answer = self._transport.call(self._command("refund", "/v1/refunds", key=request.refund_id, form=tuple(form)))
         if intent_id(answer.body.get("payment_intent")) not in (None, intent):
             raise self._odd("refund", answer, "The answer is for another payment.")
         return self._refund(answer.body, "refund", answer)
@@ -317,9 +248,7 @@ class StripeGateway:
 
     def _command(self, operation: str, route: str, *, key: str, form: tuple[tuple[str, str], ...]) -> Call:
         headers = {"Stripe-Version": API_VERSION, "Idempotency-Key": key}
-        return Call(
-            operation, "POST", route, route, is_question=False, is_repeatable=True, form=form, headers=headers
-        )
+        return Call(operation, "POST", route, route, is_question=False, is_repeatable=True, form=form, headers=headers)
 
     def _question(self, operation: str, path: str, route: str, query: Mapping[str, str] | None = None) -> Call:
         headers = {"Stripe-Version": API_VERSION}
@@ -448,37 +377,3 @@ def _expires_at(order_ends: datetime | None, now: datetime) -> str:
     if order_ends is None or order_ends + _PAGE_OUTLIVES_ORDER > now + _LONGEST_PAGE:
         return ""
     return str(int((order_ends + _PAGE_OUTLIVES_ORDER).timestamp()))
-
-
-def _reason(session: Mapping[str, Any], intent: Mapping[str, Any]) -> str | None:
-    """The last decline, or that the page closed."""
-    failed = intent.get("last_payment_error")
-    said = failed.get("message") if isinstance(failed, dict) else None
-    if isinstance(said, str):
-        return redact_text(said, limit=200)
-    return "The page expired before it was paid." if session.get("status") == "expired" else None
-
-
-def _read_error(status: int, body: Mapping[str, Any]) -> ErrorWords:
-    """Stripe API, Errors: `{error: {type, code, message, …}}`; the code is left out where the type says it all.
-
-    A 409 is another request at work on the same thing (the official library repeats all of them).
-    """
-    found = body.get("error")
-    error: Mapping[str, Any] = found if isinstance(found, dict) else {}
-    kind, given, said = (error.get(name) for name in ("type", "code", "message"))
-    word = given if isinstance(given, str) else kind if isinstance(kind, str) else None
-    message = said if isinstance(said, str) else None
-    code = _CODES.get(word or "")
-    if code is None and kind == "idempotency_error" and status != 409:
-        code = "idempotency_error"
-    if code is None and "greater than unrefunded amount" in (message or ""):
-        code = "refund_exceeds_amount"
-    return ErrorWords(
-        gateway_code=word,
-        message=message,
-        code=code,
-        is_try_later=status == 409 or word in _TRY_LATER,
-        retry_after_seconds=_BALANCE_SECONDS if code == "insufficient_balance" else None,
-        needs_person=code in _NEEDS_PERSON,
-    )

@@ -12,7 +12,11 @@ _LOCK = 0x70617966
 
 connection = context.config.attributes["connection"]
 context.configure(
-    connection=connection, target_metadata=Base.metadata, render_as_batch=False, compare_type=True, transactional_ddl=True
+    connection=connection,
+    target_metadata=Base.metadata,
+    render_as_batch=False,
+    compare_type=True,
+    transactional_ddl=True,
 )
 with context.begin_transaction():
     if connection.dialect.name == "postgresql":

@@ -94,12 +94,13 @@ class Identified:
 class Owed:
     """A row on which a step is owed.
 
-    `due_at` says when (NULL: nothing is owed), `claimed_until` who-may-touch-it as a lease that runs out by itself,
-    `tries` counts failures in a row. Losing every message loses nothing: sweeps look at `due_at`.
+    `due_at` says when (NULL: nothing is owed); `claimed_until` is a lease that runs out by itself, held by the worker
+    `claimed_by` names (which gives up its dead predecessor's leases when it starts); `tries` counts failures in a row. Losing every message loses nothing: sweeps look at `due_at`.
     """
 
     due_at: Mapped[datetime | None]
     claimed_until: Mapped[datetime | None]
+    claimed_by: Mapped[str | None] = mapped_column(String(128))
     tries: Mapped[int] = mapped_column(Integer, default=0)
 
     def owe_now(self, at: datetime) -> None:

@@ -20,6 +20,9 @@ from payflow.sandbox.counterparty import Counterparty
 from payflow.sandbox.dialect import Dialect
 from payflow.sandbox.fault_table import FAULT_TABLE, MAIL, FaultName
 from payflow.sandbox.faults import FaultBook
+from payflow.sandbox.flutterwave import BOTH_HEADERS, Flutterwave
+from payflow.sandbox.flutterwave import DEVELOPMENT_HASH as FLUTTERWAVE_HASH
+from payflow.sandbox.flutterwave import DEVELOPMENT_SECRET as FLUTTERWAVE_SECRET
 from payflow.sandbox.mail import Mailbox, mail_blueprint, smtp_server
 from payflow.sandbox.pages import pages_blueprint
 from payflow.sandbox.paystack import Paystack
@@ -31,6 +34,13 @@ BODY_BYTES = 1_000_000
 WEBHOOK_PATH = "/api/v1/payment/webhooks/{gateway}/"
 OPEN_TO_BROWSERS = ("/sandbox/", "/mail/messages", "/healthz")
 DEVELOPMENT_SECRET = "sk_test_sandbox"  # noqa: S105 - a made-up key for a made-up gateway
+DEVELOPMENT_SECRETS = {
+    "paystack": DEVELOPMENT_SECRET,
+    "flutterwave": FLUTTERWAVE_SECRET,
+}
+DEVELOPMENT_WEBHOOK_SECRETS = {
+    "flutterwave": FLUTTERWAVE_HASH,
+}
 SMTP_OFF = -1
 
 
@@ -38,10 +48,12 @@ SMTP_OFF = -1
 class SandboxConfig:
     """Everything the sandbox can be told at its start."""
 
-    secrets: Mapping[str, str] = field(default_factory=lambda: {"paystack": DEVELOPMENT_SECRET})
-    """Per gateway: the key that callers must show and webhooks are signed with."""
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Per gateway, where not the development key: the one callers must show and webhooks are signed with."""
     webhook_secrets: Mapping[str, str] = field(default_factory=dict)
     """Per gateway whose webhooks are signed with a secret of their own: that secret."""
+    flutterwave_signatures: tuple[str, ...] = BOTH_HEADERS
+    """The headers that prove where Flutterwave's webhooks come from: the older, the newer, or both."""
     webhook_urls: Mapping[str, str] = field(default_factory=dict)
     webhook_retry_seconds: tuple[float, ...] = RETRY_SECONDS
     seed: int = 1
@@ -72,7 +84,9 @@ def create_app(config: SandboxConfig, *, clock: OffsetClock | None = None) -> Fl
     party = Counterparty(
         state=state, faults=FaultBook(seed=config.seed), clock=clock, refund_seconds=config.refund_seconds
     )
-    targets = WebhookTargets(secrets={**config.secrets, **config.webhook_secrets}, urls=dict(config.webhook_urls))
+    secrets = {**DEVELOPMENT_SECRETS, **config.secrets}
+    signing = {**secrets, **DEVELOPMENT_WEBHOOK_SECRETS, **config.webhook_secrets}
+    targets = WebhookTargets(secrets=signing, urls=dict(config.webhook_urls))
     sender = WebhookSender(party, targets, retry_seconds=config.webhook_retry_seconds)
     rooms = SandboxRooms(config, party, sender, targets, Mailbox(clock))
 
@@ -84,7 +98,10 @@ def create_app(config: SandboxConfig, *, clock: OffsetClock | None = None) -> Fl
     def page_url(charge: Charge) -> str:
         return (config.public_url or request.host_url).rstrip("/") + f"/checkout/{charge.access_code}"
 
-    dialects: list[Dialect] = [Paystack(party, secret=config.secrets["paystack"], page_url=page_url)]
+    dialects: list[Dialect] = [
+        Paystack(party, secret=secrets["paystack"], page_url=page_url),
+        Flutterwave(party, secret=secrets["flutterwave"], page_url=page_url, signatures=config.flutterwave_signatures),
+    ]
     for dialect in dialects:
         party.dialects[dialect.gateway] = dialect
         app.register_blueprint(dialect.blueprint(), url_prefix=f"/{dialect.gateway}")

@@ -9,6 +9,9 @@ import secrets
 from pathlib import Path
 
 from payflow.sandbox.app import DEVELOPMENT_SECRET, SandboxConfig, serve, webhook_urls
+from payflow.sandbox.flutterwave import DEVELOPMENT_HASH as FLUTTERWAVE_HASH
+from payflow.sandbox.flutterwave import DEVELOPMENT_SECRET as FLUTTERWAVE_SECRET
+from payflow.sandbox.flutterwave import signature_of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,6 +36,17 @@ def parser() -> argparse.ArgumentParser:
         help="Paystack secret key (default $PAYSTACK_SECRET_KEY, else sk_test_sandbox)",
     )
     options.add_argument(
+        "--flutterwave-secret",
+        default=os.environ.get("FLUTTERWAVE_SECRET_KEY") or FLUTTERWAVE_SECRET,
+        help=f"Flutterwave secret key (default $FLUTTERWAVE_SECRET_KEY, else {FLUTTERWAVE_SECRET})",
+    )
+    options.add_argument(
+        "--flutterwave-hash",
+        default=os.environ.get("FLUTTERWAVE_WEBHOOK_HASH") or FLUTTERWAVE_HASH,
+        help="Flutterwave secret hash that webhooks prove themselves with, as payflow takes it: of several the first, "
+        f"by one scheme after static: or hmac: (default $FLUTTERWAVE_WEBHOOK_HASH, else {FLUTTERWAVE_HASH})",
+    )
+    options.add_argument(
         "--webhook-base",
         default="http://127.0.0.1:8000",
         help="payflow's address; each gateway's webhook path is appended (default %(default)s)",
@@ -52,8 +66,11 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str]) -> int:
     """Run the sandbox until it is told to stop."""
     given = parser().parse_args(argv)
+    flutterwave_hash, flutterwave_signatures = signature_of(given.flutterwave_hash)
     config = SandboxConfig(
-        secrets={"paystack": given.paystack_secret},
+        secrets={"paystack": given.paystack_secret, "flutterwave": given.flutterwave_secret},
+        webhook_secrets={"flutterwave": flutterwave_hash},
+        flutterwave_signatures=flutterwave_signatures,
         webhook_urls=webhook_urls(given.webhook_base) if given.webhook_base else {},
         seed=secrets.randbelow(1 << 31) if given.seed is None else given.seed,
         public_url=given.public_url,

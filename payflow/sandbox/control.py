@@ -83,6 +83,7 @@ class Script:
             raise BadScript("after_seconds must be a number from 0 to a week")
         already_paid = charge.status is ChargeStatus.PAID
         happened = self._party.customer_does(charge, outcome, after_seconds=seconds)
+        charge = self._party.state.charge_by_code(charge.access_code) or charge  # a new try may be a new charge
         target = safe_link(self._party.dialects[charge.gateway].redirect_url(charge, happened))
         if script.get("redirect") and target:
             return redirect(target, code=303)

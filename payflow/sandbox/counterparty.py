@@ -5,6 +5,7 @@ The rules that are equal for all gateways, on neutral records. No HTTP, no wire 
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -84,6 +85,7 @@ class Counterparty:
     ) -> str:
         """Let the customer at the page do `outcome`; returns what really happened, faults considered."""
         with self.state.lock:
+            charge = self._try_of(charge, outcome)
             if charge.status is ChargeStatus.PAID:
                 return "success"
             if outcome in ("success", "late"):
@@ -114,6 +116,23 @@ class Counterparty:
                 case _:
                     raise ValueError(f"outcome must be one of {', '.join(OUTCOMES)}")
             return outcome
+
+    def _try_of(self, charge: Charge, outcome: str) -> Charge:
+        """Return the charge this try is made on: the page's newest, or one more after a failure where tries count."""
+        if not charge.one_per_try:
+            return charge
+        charge = self.state.charge_by_code(charge.access_code) or charge
+        if charge.status is not ChargeStatus.FAILED or outcome == "abandon":
+            return charge
+        again = replace(
+            charge,
+            id=self.state.next_id("charge"),
+            status=ChargeStatus.OPEN,
+            decline_reason=None,
+            created_at=self.clock.now(),
+        )
+        self.state.save(again)
+        return again
 
     def _decline(self, charge: Charge, reason: str) -> None:
         charge.status, charge.decline_reason, charge.meanwhile = ChargeStatus.FAILED, reason, None

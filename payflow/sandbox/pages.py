@@ -58,6 +58,6 @@ def pages_blueprint(party: Counterparty, *, merchant: str) -> Blueprint:
         happened = party.customer_does(charge, outcome, after_seconds=min(max(seconds, 0), LONGEST_WAIT))
         target = safe_link(party.dialects[charge.gateway].redirect_url(charge, happened))
         # without an address to go back to, the page says what happened
-        return redirect(target, code=303) if target else page(charge, left=happened)
+        return redirect(target, code=303) if target else page(found(access_code), left=happened)
 
     return routes

@@ -103,6 +103,8 @@ class Charge(Record):
     """The gateway's word for an unpaid charge whose customer is busy or left something running."""
     decline_reason: str | None = None
     charged_back: bool = False
+    one_per_try: bool = False
+    """Whether a try after a failed one is a charge of its own: same reference and page, another id."""
     created_at: datetime
     paid_at: datetime | None = None
     due_at: datetime | None = None

@@ -1,8 +1,8 @@
 """Idempotency keys: the first answer to a creating request is kept, and given again to its repetitions.
 
 A key is claimed before the work and filled with the answer after it. A claim is a lease: if the first request died on
-the way, the next one takes over with the same `resource_id`, under which the work may already be done. How keys, answers
-and errors look in HTTP is web/idempotency.py's business.
+the way, the next one takes over with the same `resource_id`, under which the work may already be done. How keys,
+answers and errors look in HTTP is web/idempotency.py's business.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from payflow.store.repositories import Repositories
 from payflow.store.unit_of_work import Bells, UnitOfWork
 
 KEY_LIFE_HOURS = 72
+OWED = (Order, PaymentAttempt, Refund, WebhookEvent, OutboxEvent, Notification)
 
 
 class SweepService:
@@ -77,6 +78,10 @@ class SweepService:
         for kind in kinds:
             self._bells.ring(kind)
         return kinds
+
+    def give_up_claims(self, worker: str) -> int:
+        """A worker starts: what its dead predecessor of the same name had claimed is free again; how many rows."""
+        return self._units.run(lambda tx: sum(tx.give_up_claims(model, worker) for model in OWED))
 
     def housekeeping(self) -> int:
         """Throw away idempotency keys older than 72 h; how many."""

@@ -1,7 +1,7 @@
 """Reading for staff: sums over a period, open decisions, how much work waits. Floor 4; it reads and never writes.
 
-Sums are in minor units and never cross currencies. A rate is a share between 0 and 1 with four places, or None when
-there is nothing to take a share of.
+Sums are in minor units and never cross currencies. A rate is in basis points, or None when there is nothing to take a
+share of.
 """
 
 from __future__ import annotations
@@ -106,8 +106,8 @@ def _counted(condition: ColumnElement[bool]) -> ColumnElement[int]:
     return func.coalesce(func.sum(case((condition, 1), else_=0)), 0)
 
 
-def _rate(part: int, whole: int) -> float | None:  # a share, not money
-    return round(part / whole, 4) if whole else None
+def _rate_bps(part: int, whole: int) -> int | None:
+    return (part * 10_000 + whole // 2) // whole if whole else None
 
 
 def _counts(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> Row:
@@ -119,7 +119,7 @@ def _counts(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> Row:
         _counted(Payment.status.not_in(_OVER)).label("open"),
     ).where(*mine)
     row = {key: int(value) for key, value in connection.execute(query).mappings().one().items()}
-    return {**row, "success_rate": _rate(row["succeeded"], row["total"] - row["open"])}
+    return {**row, "success_rate_bps": _rate_bps(row["succeeded"], row["total"] - row["open"])}
 
 
 def _volumes(*by: Any) -> AnySelect:
@@ -156,7 +156,7 @@ def _by_gateway(connection: Connection, mine: Sequence[ColumnElement[bool]]) -> 
     return [
         {
             **row,
-            "success_rate": _rate(int(row["succeeded"]), int(row["succeeded"]) + int(row["failed"])),
+            "success_rate_bps": _rate_bps(int(row["succeeded"]), int(row["succeeded"]) + int(row["failed"])),
             "volumes": money.get(row["gateway"], []),
         }
         for row in _rows(connection, tries)

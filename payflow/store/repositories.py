@@ -35,8 +35,10 @@ Row = TypeVar("Row", bound=Base)
 class Repositories:
     """The rows of one transaction."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, worker: str | None = None) -> None:
         self.session = session
+        self.worker = worker
+        """The worker that claims, as Celery names it."""
 
     def add(self, row: Base) -> None:
         self.session.add(row)
@@ -301,7 +303,7 @@ class Repositories:
         rows = self.session.execute(
             update(model)
             .where(model.id.in_(chosen))
-            .values(claimed_until=now + timedelta(seconds=lease_seconds))
+            .values(claimed_until=now + timedelta(seconds=lease_seconds), claimed_by=self.worker)
             .returning(model.id, model.due_at)
             .execution_options(synchronize_session=False)
         )
@@ -325,6 +327,16 @@ class Repositories:
     def forget_keys(self, before: datetime) -> int:
         """Delete idempotency keys older than `before`; how many."""
         done = self.session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < before))
+        return int(getattr(done, "rowcount", 0))
+
+    def give_up_claims(self, model: type[Any], worker: str) -> int:
+        """End the leases a worker of this name holds; how many."""
+        done = self.session.execute(
+            update(model)
+            .where(model.claimed_by == worker, model.claimed_until.is_not(None), model.due_at.is_not(None))
+            .values(claimed_until=None)
+            .execution_options(synchronize_session=False)
+        )
         return int(getattr(done, "rowcount", 0))
 
     def any_due(self, model: type[Any], now: datetime, *where: Any) -> bool:

@@ -42,8 +42,8 @@ class Bells(Protocol):
 class Transaction(Repositories):
     """What a step works with: the rows, the act to sign changes with, and what to do after the commit."""
 
-    def __init__(self, session: Session, act: Act) -> None:
-        super().__init__(session)
+    def __init__(self, session: Session, act: Act, *, worker: str | None = None) -> None:
+        super().__init__(session, worker=worker)
         self.act = act
         self.bells: dict[str, None] = {}
         self.stale: set[str] = set()
@@ -68,7 +68,7 @@ class Transaction(Repositories):
         for noun in ("orders", "payments", "refunds", "bookings"):
             self.stale.add(f"{noun}:user:{user_id}")
             self.stale.add(f"{noun}:workspace:{workspace_id}")
-        self.stale.add("orders:all")
+            self.stale.add(f"{noun}:all")
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -84,8 +84,8 @@ class Transaction(Repositories):
 class UnitOfWork:
     """Opens transactions on one engine."""
 
-    def __init__(self, engine: Engine, clock: Clock, cache: Cache, bells: Bells) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, clock: Clock, cache: Cache, bells: Bells, *, worker: str | None = None) -> None:
+        self._engine, self._worker = engine, worker
         self._reader = reader(engine)
         self._clock, self._cache, self._bells = clock, cache, bells
 
@@ -109,7 +109,7 @@ class UnitOfWork:
 
     def _once(self, step: Callable[[Transaction], T], actor: str, correlation_id: str | None) -> tuple[T, Transaction]:
         with Session(self._engine, expire_on_commit=False) as session:
-            tx = Transaction(session, Act(self._clock.now(), actor, correlation_id))
+            tx = Transaction(session, Act(self._clock.now(), actor, correlation_id), worker=self._worker)
             result = step(tx)
             session.commit()
             return result, tx

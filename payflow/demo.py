@@ -1,0 +1,163 @@
+"""`python -m payflow demo`: the main journeys, walked over public HTTP, and their ends checked. Floor 7.
+
+Starts the whole system on ports and in a folder of its own, or drives one that runs (`--base-url`). What must not
+enter: what a journey does (demo_journeys.py) and how requests are sent (demo_http.py).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import secrets
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from payflow.core.errors import ConfigurationError, PayflowError
+from payflow.demo_http import Target
+from payflow.demo_journeys import JOURNEYS, Walk
+from payflow.launcher import Launcher, environment_of
+from payflow.settings import GATEWAYS
+from payflow.system import Ports
+
+POLL_PLAN = "4,4,5,5,10,10,20,60,60,300"
+"""Seconds between questions in a system started for the demo: quick, so that a lost webhook does not take long."""
+PARTS = ("sandbox", "web", "money", "core", "beat")
+SECOND_LOOK_SECONDS = 2.0
+GREEN, RED, FAINT, BOLD, PLAIN = "\033[32m", "\033[31m", "\033[2m", "\033[1m", "\033[0m"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    walk: Walk
+    title: str
+    seconds: float
+    error: str | None
+
+
+def main(argv: Sequence[str]) -> int:
+    """Walk the journeys; 0 if every order ended as it should, 1 otherwise."""
+    options = _options(argv)
+    environ = dict(os.environ)
+    with _running(options, environ) as target:
+        if options.base_url is None:
+            print()
+        return _walk_all(target, options.gateway, options.only or range(1, len(JOURNEYS) + 1))
+
+
+def _options(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m payflow demo",
+        description="Starts payflow with a sandbox gateway, walks six journeys of an order from booking to money "
+        "back, and checks how each ended: states, charges at the gateway, ledger, messages.",
+    )
+    parser.add_argument("--gateway", default="paystack", choices=GATEWAYS, help="who takes the money (%(default)s)")
+    parser.add_argument("--only", type=int, action="append", metavar="N", help="walk journey N alone; repeatable")
+    parser.add_argument("--base-url", help="drive a system that runs at this address instead of starting one")
+    parser.add_argument("--sandbox-url", help="its sandbox gateway; default: what `run` wrote into its data folder")
+    parser.add_argument("--token-secret", help="its PAYFLOW_JWT_SECRET; default as above")
+    options = parser.parse_args(list(argv))
+    for number in options.only or ():
+        if not 1 <= number <= len(JOURNEYS):
+            parser.error(f"--only must be 1 to {len(JOURNEYS)}")
+    return options
+
+
+@contextmanager
+def _running(options: argparse.Namespace, environ: Mapping[str, str]) -> Iterator[Target]:
+    """The system to drive: the one named, or one started for the occasion and stopped afterwards."""
+    if options.base_url is not None:
+        known = {**environment_of(Path(environ.get("PAYFLOW_DATA_DIR") or ".payflow")), **environ}
+        given = {"PAYFLOW_PUBLIC_URL": options.base_url, "PAYFLOW_SANDBOX_URL": options.sandbox_url}
+        given["PAYFLOW_JWT_SECRET"] = options.token_secret
+        yield _target({**known, **{name: value for name, value in given.items() if value}})
+        return
+    with tempfile.TemporaryDirectory(prefix="payflow-demo-", ignore_cleanup_errors=True) as folder:
+        plan = f"PAYFLOW_POLL_PLAN_{options.gateway.upper()}"
+        wanted = {**environ, plan: environ.get(plan) or POLL_PLAN}
+        print("Starting payflow on ports of its own ...", flush=True)
+        with Launcher(data_dir=Path(folder), environ=wanted, ports=Ports.free(), parts=PARTS, seed=False) as launcher:
+            yield _target(launcher.environ)
+
+
+def _target(environ: Mapping[str, str]) -> Target:
+    names = ("PAYFLOW_PUBLIC_URL", "PAYFLOW_SANDBOX_URL", "PAYFLOW_JWT_SECRET")
+    missing = [name for name in names if not environ.get(name)]
+    if missing:
+        raise ConfigurationError(
+            f"The demo needs {', '.join(missing)}: name --base-url, --sandbox-url and --token-secret of a system that "
+            "signs its logins with a secret and talks to the sandbox gateway."
+        )
+    base_url, sandbox_url, secret = (environ[name] for name in names)
+    claims = {"aud": environ.get("PAYFLOW_JWT_AUDIENCE", ""), "iss": environ.get("PAYFLOW_JWT_ISSUER", "")}
+    return Target(
+        base_url.rstrip("/"), sandbox_url.rstrip("/"), secret, {name: value for name, value in claims.items() if value}
+    )
+
+
+def _walk_all(target: Target, gateway: str, numbers: Sequence[int]) -> int:
+    began, run_id = time.monotonic(), secrets.token_hex(4)
+    failed: list[_Ended] = []
+    walked: list[Walk] = []
+    with ThreadPoolExecutor(max_workers=len(numbers)) as pool:
+        jobs = [pool.submit(_walk, Walk(number, target, gateway, run_id)) for number in numbers]
+        for job in as_completed(jobs):
+            ended = job.result()
+            walked.append(ended.walk)
+            print(_table(ended), flush=True)
+            if ended.error is not None:
+                failed.append(ended)
+    time.sleep(SECOND_LOOK_SECONDS)
+    late = [f"journey {walk.number}: {found}" for walk in walked if (found := _second_look(walk))]
+    seconds = time.monotonic() - began
+    count = len(numbers)
+    if not failed and not late:
+        print(
+            _paint(GREEN, f"All {count} journeys ended as they should ({seconds:.0f} s).")
+            + " Looked twice: nothing came twice."
+        )
+        return 0
+    for line in [*(f"journey {one.walk.number}: {one.error}" for one in failed), *late]:
+        print(_paint(RED, line), file=sys.stderr)
+    print(
+        f"{len(failed) + len(late)} of {count} journeys did not end as they should ({seconds:.0f} s).", file=sys.stderr
+    )
+    return 1
+
+
+def _walk(walk: Walk) -> _Ended:
+    journey = JOURNEYS[walk.number - 1]
+    error = None
+    try:
+        journey.run(walk)
+    except PayflowError as problem:
+        error = problem.detail
+    return _Ended(walk, journey.title, time.monotonic() - walk.began, error)
+
+
+def _second_look(walk: Walk) -> str | None:
+    try:
+        walk.check_again()
+    except PayflowError as problem:
+        return problem.detail
+    return None
+
+
+def _table(ended: _Ended) -> str:
+    walk = ended.walk
+    verdict = _paint(GREEN, "as it should") if ended.error is None else _paint(RED, "NOT as it should")
+    head = f"{walk.number}  {ended.title:<36}{walk.order_number or '-':<22}{ended.seconds:6.1f} s  "
+    lines = [_paint(BOLD, head) + verdict]
+    lines += [f"   {_paint(FAINT, f'{seconds:6.1f} s')}  {text}" for seconds, text in walk.steps]
+    if ended.error is not None:
+        lines.append(_paint(RED, f"   {'':8}  {ended.error}"))
+    return "\n".join([*lines, ""])
+
+
+def _paint(colour: str, text: str) -> str:
+    return f"{colour}{text}{PLAIN}" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
