@@ -201,7 +201,7 @@ class Walk:
             raise JourneyFailed("a moment later: " + "; ".join(wrong))
 
     def _messages_in_words(self) -> str:
-        return f"{sum(self._in_app().values())} messages and {sum(self._letters().values())} letters, each once"
+        return f"{sum(self._in_app().values())} in-app messages and {sum(self._letters().values())} e-mails, none twice"
 
     def _differences(self, end: End) -> list[str]:
         order, payment = self.order(), self.payment()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, Integer, LargeBinary, String
+from sqlalchemy import CheckConstraint, Index, Integer, LargeBinary, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from payflow.models.base import Base, Identified, RowId
@@ -84,12 +84,3 @@ class IdempotencyKey(Base):
     body: Mapped[bytes | None] = mapped_column(LargeBinary)
     locked_until: Mapped[datetime]
     created_at: Mapped[datetime]
-
-
-class Lease(Base):
-    """A named lease, e.g. of a sweep, so that two beats have one effect. `fence` grows with every holder."""
-
-    __tablename__ = "leases"
-    name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    until: Mapped[datetime]
-    fence: Mapped[int] = mapped_column(BigInteger, default=0)

@@ -95,7 +95,8 @@ class Owed:
     """A row on which a step is owed.
 
     `due_at` says when (NULL: nothing is owed); `claimed_until` is a lease that runs out by itself, held by the worker
-    `claimed_by` names (which gives up its dead predecessor's leases when it starts); `tries` counts failures in a row. Losing every message loses nothing: sweeps look at `due_at`.
+    `claimed_by` names (which gives up its dead predecessor's leases when it starts); `tries` counts failures in a row.
+    Losing every message loses nothing: sweeps look at `due_at`.
     """
 
     due_at: Mapped[datetime | None]

@@ -28,6 +28,9 @@ from payflow.sandbox.pages import pages_blueprint
 from payflow.sandbox.paystack import Paystack
 from payflow.sandbox.records import Charge
 from payflow.sandbox.state import SandboxState
+from payflow.sandbox.stripe import DEVELOPMENT_SECRET as STRIPE_SECRET
+from payflow.sandbox.stripe import DEVELOPMENT_WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
+from payflow.sandbox.stripe import Stripe
 from payflow.sandbox.webhooks import RETRY_SECONDS, WebhookSender, WebhookTargets
 
 BODY_BYTES = 1_000_000
@@ -37,9 +40,11 @@ DEVELOPMENT_SECRET = "sk_test_sandbox"  # noqa: S105 - a made-up key for a made-
 DEVELOPMENT_SECRETS = {
     "paystack": DEVELOPMENT_SECRET,
     "flutterwave": FLUTTERWAVE_SECRET,
+    "stripe": STRIPE_SECRET,
 }
 DEVELOPMENT_WEBHOOK_SECRETS = {
     "flutterwave": FLUTTERWAVE_HASH,
+    "stripe": STRIPE_WEBHOOK_SECRET,
 }
 SMTP_OFF = -1
 
@@ -101,6 +106,7 @@ def create_app(config: SandboxConfig, *, clock: OffsetClock | None = None) -> Fl
     dialects: list[Dialect] = [
         Paystack(party, secret=secrets["paystack"], page_url=page_url),
         Flutterwave(party, secret=secrets["flutterwave"], page_url=page_url, signatures=config.flutterwave_signatures),
+        Stripe(party, secret=secrets["stripe"], page_url=page_url),
     ]
     for dialect in dialects:
         party.dialects[dialect.gateway] = dialect

@@ -12,6 +12,8 @@ from payflow.sandbox.app import DEVELOPMENT_SECRET, SandboxConfig, serve, webhoo
 from payflow.sandbox.flutterwave import DEVELOPMENT_HASH as FLUTTERWAVE_HASH
 from payflow.sandbox.flutterwave import DEVELOPMENT_SECRET as FLUTTERWAVE_SECRET
 from payflow.sandbox.flutterwave import signature_of
+from payflow.sandbox.stripe import DEVELOPMENT_SECRET as STRIPE_SECRET
+from payflow.sandbox.stripe import DEVELOPMENT_WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,6 +49,17 @@ def parser() -> argparse.ArgumentParser:
         f"by one scheme after static: or hmac: (default $FLUTTERWAVE_WEBHOOK_HASH, else {FLUTTERWAVE_HASH})",
     )
     options.add_argument(
+        "--stripe-secret",
+        default=os.environ.get("STRIPE_SECRET_KEY") or STRIPE_SECRET,
+        help=f"Stripe secret key (default $STRIPE_SECRET_KEY, else {STRIPE_SECRET})",
+    )
+    options.add_argument(
+        "--stripe-webhook-secret",
+        default=os.environ.get("STRIPE_WEBHOOK_SECRET") or STRIPE_WEBHOOK_SECRET,
+        help="the endpoint's secret that Stripe's webhooks are signed with, of several the first "
+        f"(default $STRIPE_WEBHOOK_SECRET, else {STRIPE_WEBHOOK_SECRET})",
+    )
+    options.add_argument(
         "--webhook-base",
         default="http://127.0.0.1:8000",
         help="payflow's address; each gateway's webhook path is appended (default %(default)s)",
@@ -68,8 +81,15 @@ def main(argv: list[str]) -> int:
     given = parser().parse_args(argv)
     flutterwave_hash, flutterwave_signatures = signature_of(given.flutterwave_hash)
     config = SandboxConfig(
-        secrets={"paystack": given.paystack_secret, "flutterwave": given.flutterwave_secret},
-        webhook_secrets={"flutterwave": flutterwave_hash},
+        secrets={
+            "paystack": given.paystack_secret,
+            "flutterwave": given.flutterwave_secret,
+            "stripe": given.stripe_secret,
+        },
+        webhook_secrets={
+            "flutterwave": flutterwave_hash,
+            "stripe": given.stripe_webhook_secret.partition(",")[0].strip(),
+        },
         flutterwave_signatures=flutterwave_signatures,
         webhook_urls=webhook_urls(given.webhook_base) if given.webhook_base else {},
         seed=secrets.randbelow(1 << 31) if given.seed is None else given.seed,

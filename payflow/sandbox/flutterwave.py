@@ -46,7 +46,7 @@ TRANSACTIONS_PER_PAGE, REFUNDS_PER_PAGE = 10, 20
 
 def signature_of(configured: str) -> tuple[str, tuple[str, ...]]:
     """Read a configured secret hash as the merchant's side reads it: the bare hash and the headers it is shown in."""
-    word = configured.split(",")[0].strip()
+    word = configured.split(",", maxsplit=1)[0].strip()
     for prefix, header in (("static:", STATIC_HEADER), ("hmac:", SIGNED_HEADER)):
         if word.startswith(prefix):
             return word.removeprefix(prefix), (header,)

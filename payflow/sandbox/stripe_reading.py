@@ -73,7 +73,7 @@ def missing(name: str) -> Refusal:
 
 def unknown(what: str, given: str) -> Refusal:
     """Return the refusal for an id nobody knows."""
-    return Refusal(f"No such {what}: '{given}'", code="resource_missing", param=what.split(".")[-1], http=404)
+    return Refusal(f"No such {what}: '{given}'", code="resource_missing", param=what.rpartition(".")[2], http=404)
 
 
 def read_tree(pairs: Iterable[tuple[str, str]], allowed: frozenset[str]) -> dict[str, Any]:

@@ -232,7 +232,7 @@ def ask_now(tx: Transaction, attempt: PaymentAttempt) -> None:
     """Make a try's next question due at once, unless its end is on record."""
     if attempt.status in (AttemptStatus.SUCCEEDED, AttemptStatus.MISMATCHED):
         return
-    tx.ask_attempt(attempt.id, tx.act.at)
+    tx.ask(PaymentAttempt, attempt.id, tx.act.at)
     link = "initiate" if attempt.status in (AttemptStatus.CREATED, AttemptStatus.UNKNOWN) else "verify"
     tx.ring(f"payments.{link}:{attempt.gateway}")
 

@@ -14,6 +14,7 @@ from payflow.core.polling import INBOX_BACKOFF
 from payflow.core.states import AttemptStatus
 from payflow.gateways.base import Gateway, HintKind, WebhookHint
 from payflow.models.payment import PaymentAttempt
+from payflow.models.refund import Refund
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
@@ -104,11 +105,11 @@ def _match(tx: Transaction, event: WebhookEvent) -> tuple[tuple[str, str] | None
     if event.kind == HintKind.REFUND:
         open_refunds = tx.open_refunds_of_attempt(attempt.id)
         for refund in open_refunds:
-            tx.ask_refund(refund.id, tx.act.at)
+            tx.ask(Refund, refund.id, tx.act.at)
         return None, [refund.id for refund in open_refunds if refund.gateway_refund_id]
     if attempt.status in (AttemptStatus.SUCCEEDED, AttemptStatus.MISMATCHED):
         return None, ()
-    tx.ask_attempt(attempt.id, tx.act.at)
+    tx.ask(PaymentAttempt, attempt.id, tx.act.at)
     return (attempt.id, attempt.order_id), ()
 
 

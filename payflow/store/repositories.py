@@ -7,18 +7,18 @@ steps on different orders never meet. Nothing else in payflow locks rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import and_, delete, func, inspect, or_, select, text, update
+from sqlalchemy import delete, inspect, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, selectinload
+from sqlalchemy.orm import selectinload
 
 from payflow.core.errors import NotFound
 from payflow.core.states import OPEN_REFUND, BookingStatus, DisputeStatus, RefundStatus
-from payflow.models.access import IdempotencyKey, Lease, ServiceKey, User, Workspace
+from payflow.models.access import IdempotencyKey, ServiceKey, User, Workspace
 from payflow.models.base import Base, Transition
 from payflow.models.booking import Booking
 from payflow.models.decision import Decision
@@ -28,17 +28,13 @@ from payflow.models.order import Order, OrderBooking
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund
 from payflow.models.webhook_event import WebhookEvent
+from payflow.store.claims import Claims
 
 Row = TypeVar("Row", bound=Base)
 
 
-class Repositories:
+class Repositories(Claims):
     """The rows of one transaction."""
-
-    def __init__(self, session: Session, *, worker: str | None = None) -> None:
-        self.session = session
-        self.worker = worker
-        """The worker that claims, as Celery names it."""
 
     def add(self, row: Base) -> None:
         self.session.add(row)
@@ -142,21 +138,6 @@ class Repositories:
                 PaymentAttempt.gateway == gateway, PaymentAttempt.gateway_transaction_id == transaction_id
             )
         ).one_or_none()
-
-    def ask_attempt(self, attempt_id: str, at: datetime) -> None:
-        """Bring a try's next question forward to `at`, past its version: a poll in flight keeps this due time."""
-        self.session.execute(
-            update(PaymentAttempt)
-            .where(PaymentAttempt.id == attempt_id)
-            .values(due_at=at)
-            .execution_options(synchronize_session=False)
-        )
-
-    def ask_refund(self, refund_id: str, at: datetime) -> None:
-        """Bring a refund's next step forward to `at`, past its version."""
-        self.session.execute(
-            update(Refund).where(Refund.id == refund_id).values(due_at=at).execution_options(synchronize_session=False)
-        )
 
     def insert_webhook(self, event: WebhookEvent) -> bool:
         """Store an inbox row unless this gateway's event is there; whether it was new."""
@@ -276,48 +257,6 @@ class Repositories:
             return self.get(type(fresh), key)
         return fresh
 
-    def claim(
-        self,
-        model: type[Any],
-        *,
-        now: datetime,
-        lease_seconds: int,
-        limit: int,
-        ids: Sequence[str] | None = None,
-        where: Sequence[Any] = (),
-    ) -> dict[str, datetime | None]:
-        """Claim owed rows by lease: id → the due time seen. `ids` claims those whatever their due time.
-
-        A lease only saves work; what must not happen twice is guarded by status and version. Rows another worker has
-        claimed are passed over, and come back by themselves when its lease runs out.
-        """
-        free = or_(model.claimed_until.is_(None), model.claimed_until <= now)
-        owed = and_(model.due_at.is_not(None), model.due_at <= now) if ids is None else model.id.in_(ids)
-        chosen = (
-            select(model.id)
-            .where(owed, free, *where)
-            .order_by(model.due_at)
-            .limit(limit)
-            .with_for_update(skip_locked=True)
-        )
-        rows = self.session.execute(
-            update(model)
-            .where(model.id.in_(chosen))
-            .values(claimed_until=now + timedelta(seconds=lease_seconds), claimed_by=self.worker)
-            .returning(model.id, model.due_at)
-            .execution_options(synchronize_session=False)
-        )
-        return {key: value for key, value in rows}  # noqa: C416 - rows, not pairs
-
-    def release(self, model: type[Any], ids: Iterable[str]) -> None:
-        """Give claims back without having done the work; still due."""
-        self.session.execute(
-            update(model)
-            .where(model.id.in_(list(ids)))
-            .values(claimed_until=None)
-            .execution_options(synchronize_session=False)
-        )
-
     def service_keys(self) -> list[ServiceKey]:
         return list(self.session.scalars(select(ServiceKey).order_by(ServiceKey.id.desc())))
 
@@ -328,47 +267,6 @@ class Repositories:
         """Delete idempotency keys older than `before`; how many."""
         done = self.session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < before))
         return int(getattr(done, "rowcount", 0))
-
-    def give_up_claims(self, model: type[Any], worker: str) -> int:
-        """End the leases a worker of this name holds; how many."""
-        done = self.session.execute(
-            update(model)
-            .where(model.claimed_by == worker, model.claimed_until.is_not(None), model.due_at.is_not(None))
-            .values(claimed_until=None)
-            .execution_options(synchronize_session=False)
-        )
-        return int(getattr(done, "rowcount", 0))
-
-    def any_due(self, model: type[Any], now: datetime, *where: Any) -> bool:
-        """Whether some row of this kind is owed a step (an index look-up)."""
-        query = select(model.id).where(
-            model.due_at.is_not(None),
-            model.due_at <= now,
-            or_(model.claimed_until.is_(None), model.claimed_until <= now),
-            *where,
-        )
-        return self.session.scalars(query.limit(1)).first() is not None
-
-    def oldest_due(self, model: type[Any]) -> datetime | None:
-        """The earliest due time on record, for health and metrics."""
-        found: datetime | None = self.session.scalar(select(func.min(model.due_at)))
-        return found
-
-    def take_lease(self, name: str, *, now: datetime, seconds: int) -> bool:
-        """Take a named lease if nobody holds it; True for exactly one of any number of callers."""
-        if self.session.get(Lease, name) is None:
-            try:
-                with self.session.begin_nested():
-                    self.session.add(Lease(name=name, until=now, fence=0))
-            except IntegrityError:
-                return False
-        taken = self.session.execute(
-            update(Lease)
-            .where(Lease.name == name, Lease.until <= now)
-            .values(until=now + timedelta(seconds=seconds), fence=Lease.fence + 1)
-            .execution_options(synchronize_session=False)
-        )
-        return bool(getattr(taken, "rowcount", 0))
 
     def ping(self) -> None:
         """One round trip to the database."""

@@ -23,8 +23,7 @@ FLOORS: dict[str, int] = {
     "payflow.demo_data": 7,
     "payflow.demo": 7,
     "payflow.demo_journeys": 7,
-    "payflow.demo_client": 7,
-    "payflow.bench": 7,
+    "payflow.demo_http": 7,
     "payflow.sandbox": 7,
     "payflow.container": 6,
     "payflow.services": 5,
@@ -56,8 +55,7 @@ SAME_ROOM = {
     "payflow.demo_data": "cli",
     "payflow.demo": "cli",
     "payflow.demo_journeys": "cli",
-    "payflow.demo_client": "cli",
-    "payflow.bench": "cli",
+    "payflow.demo_http": "cli",
 }
 """Files of one floor that are one room and may import each other."""
 

@@ -121,7 +121,8 @@ class Chromium:
             with urllib.request.urlopen(request, timeout=60) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
-            value = json.load(error).get("value", {})
+            with error:
+                value = json.load(error).get("value", {})
             raise BrowserError(f"{value.get('error')}: {str(value.get('message', '')).splitlines()[0]}") from None
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

@@ -45,7 +45,9 @@ def test_from_booking_to_completed_order_to_refund(house: House, ada: Client, an
     assert detail["refundable_amount"] == 300_000
     assert "gateway_response" not in detail["attempts"][0]
 
-    asked = ada.post("/payment/refunds/", {"payment_id": payment["id"], "amount": 100_000, "reason": "customer_request"})
+    asked = ada.post(
+        "/payment/refunds/", {"payment_id": payment["id"], "amount": 100_000, "reason": "customer_request"}
+    )
     assert asked.status_code == 202
     house.drain()
     house.later(60)

@@ -92,7 +92,17 @@ def test_bad_booking_field_is_refused_by_name_and_nothing_is_stored(
 
 @pytest.mark.parametrize(
     "raw",
-    [b"{", b"[]", b'"x"', b"null", b'{"amount": NaN}', b'{"a": 1, "a": 2}', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 50_000],
+    [
+        b"{",
+        b"[]",
+        b'"x"',
+        b"null",
+        b'{"amount": NaN}',
+        b'{"a": 1, "a": 2}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 50_000,
+    ],
 )
 def test_malformed_json_is_400(house: House, ada: Client, raw: bytes) -> None:
     """What is not one JSON object is not guessed at."""

@@ -188,7 +188,9 @@ def test_refunds_stay_within_what_was_paid(house: House, ada: Client) -> None:
     house.drain()
     house.later(60)
     assert ada.get(f"/payment/orders/{order_id}/").get_json()["status"] == "refunded"
-    assert [one["status"] for one in ada.get("/payment/refunds/?status=completed").get_json()["results"]] == ["completed"]
+    assert [one["status"] for one in ada.get("/payment/refunds/?status=completed").get_json()["results"]] == [
+        "completed"
+    ]
 
 
 def test_refund_waits_for_an_administrator_where_the_policy_asks(

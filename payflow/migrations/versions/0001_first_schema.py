@@ -79,13 +79,6 @@ def upgrade() -> None:
     )
     op.create_index("ix_idempotency_keys_created", "idempotency_keys", ["created_at"], unique=False)
     op.create_table(
-        "leases",
-        sa.Column("name", sa.String(length=64), nullable=False),
-        sa.Column("until", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("fence", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("name", name=op.f("pk_leases")),
-    )
-    op.create_table(
         "ledger_postings",
         sa.Column("kind", sa.String(length=16), nullable=False),
         sa.Column("subject_id", sa.Uuid(as_uuid=False), nullable=False),

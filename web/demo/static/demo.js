@@ -72,13 +72,12 @@ async function loadBookings() {
   const [list, taken] = await Promise.all([customer.get("/bookings/?page_size=100"), beingPaid()]);
   const ours = list.body.results.filter((one) => one.status === "pending" && one.workspace_id === state.session.workspace.id);
   state.bookings = ours.filter((one) => !taken.has(one.id));
-  if (state.bookings.length < FREE_AT_LEAST) {
+  if (free().length < FREE_AT_LEAST) {
     await demo.addBookings();
     return loadBookings();
   }
-  const there = new Set(state.bookings.map((one) => one.id));
-  state.picked = new Set([...state.picked].filter((id) => there.has(id)));
-  if (!state.picked.size) state.picked = new Set(state.bookings.slice(0, 2).map((one) => one.id));
+  state.picked = new Set(chosen().map((one) => one.id));
+  if (!state.picked.size) state.picked = new Set(free().slice(0, 2).map((one) => one.id));
   drawPicks();
   return undefined;
 }
@@ -90,8 +89,17 @@ async function beingPaid() {
   return new Set(details.flatMap((one) => one.body.bookings.map((booking) => booking.id)));
 }
 
+/** What can be chosen: a failed order that is on show keeps its bookings for another try. */
+function free() {
+  const { story } = state;
+  const kept = story?.order.status === "failed" ? new Set(story.bookings.map((one) => one.id)) : new Set();
+  return state.bookings.filter((one) => !kept.has(one.id));
+}
+
+const chosen = () => free().filter((one) => state.picked.has(one.id));
+
 function drawPicks() {
-  const rows = state.bookings.map((booking) => {
+  const rows = free().map((booking) => {
     const box = el("input", { type: "checkbox", value: booking.id, "data-testid": "pick" });
     box.checked = state.picked.has(booking.id);
     box.addEventListener("change", () => {
@@ -110,10 +118,10 @@ function drawPicks() {
 }
 
 function drawSum() {
-  const chosen = state.bookings.filter((one) => state.picked.has(one.id));
-  byTest("picked-count").textContent = chosen.length ? `${chosen.length} chosen` : "Choose at least one";
-  byTest("picked-total").textContent = chosen.length ? money(chosen.reduce((sum, one) => sum + one.amount, 0), chosen[0].currency) : "";
-  for (const button of document.querySelectorAll("[data-journey]")) button.disabled = state.busy || !chosen.length;
+  const list = chosen();
+  byTest("picked-count").textContent = list.length ? `${list.length} chosen` : "Choose at least one";
+  byTest("picked-total").textContent = list.length ? money(list.reduce((sum, one) => sum + one.amount, 0), list[0].currency) : "";
+  for (const button of document.querySelectorAll("[data-journey]")) button.disabled = state.busy || !list.length;
 }
 
 // --- orders and payments, by the public API
@@ -141,7 +149,7 @@ async function restoreOrderLife() {
 }
 
 async function createOrder(ttlSeconds) {
-  const ids = state.bookings.filter((one) => state.picked.has(one.id)).map((one) => one.id);
+  const ids = chosen().map((one) => one.id);
   if (!ids.length) throw new Problem("Nothing is chosen", { detail: "Choose at least one booking first." });
   const order = (await withOrderLife(ttlSeconds, () => customer.create("/payment/orders/", { booking_ids: ids }))).body;
   state.bookings = state.bookings.filter((one) => !ids.includes(one.id));
@@ -247,7 +255,10 @@ async function refresh() {
     drawStory(state.story);
     drawNext();
     drawActions();
-    if (statusBefore !== story.order.status) void loadOrders();
+    if (statusBefore !== story.order.status) {
+      void loadOrders();
+      drawPicks();
+    }
     if (statusBefore && statusBefore !== story.order.status && !state.busy) void loadBookings().catch(showProblem);
     pauseMs = story.moving || state.busy ? 1_000 : 5_000;
   } catch (error) {

@@ -213,7 +213,8 @@ function drawLedger(story) {
   const { currency } = story.order;
   const rows = [];
   let sum = 0;
-  for (const posting of story.ledger) {
+  const feeLast = (a, b) => (a.at === b.at ? (a.kind === "fee") - (b.kind === "fee") : 0);
+  for (const posting of [...story.ledger].sort(feeLast)) {
     sum += posting.amount;
     rows.push(
       el("tr", { class: "kind" }, el("th", { scope: "colgroup", colspan: 3 }, capital(words(posting.kind)), el("time", { datetime: posting.at }, clock(posting.at)))),
