@@ -19,6 +19,7 @@ from payflow.services.notification import NotificationService
 from payflow.services.order import OrderService
 from payflow.services.payment import PaymentService
 from payflow.services.refund import RefundService
+from payflow.services.refund_adoption import RefundAdoption
 from payflow.services.refund_calls import RefundCalls
 from payflow.services.side_by_side import SideBySide
 from payflow.services.sweep import SweepService
@@ -50,6 +51,7 @@ class Container:
     notifications: NotificationService
     gateway_calls: GatewayCalls
     refund_calls: RefundCalls
+    refund_adoption: RefundAdoption
     sweeps: SweepService
     keys: KeyService
 
@@ -112,6 +114,7 @@ def build(
             is_live=settings.is_live,
         ),
         refund_calls=RefundCalls(units, clock, gateways, side_by_side),
+        refund_adoption=RefundAdoption(units, clock, gateways, side_by_side),
         sweeps=SweepService(units, clock, bells, list(gateways)),
         keys=KeyService(units),
     )

@@ -102,32 +102,26 @@ def _target(environ: Mapping[str, str]) -> Target:
 
 def _walk_all(target: Target, gateway: str, numbers: Sequence[int]) -> int:
     began, run_id = time.monotonic(), secrets.token_hex(4)
-    failed: list[_Ended] = []
-    walked: list[Walk] = []
-    with ThreadPoolExecutor(max_workers=len(numbers)) as pool:
-        jobs = [pool.submit(_walk, Walk(number, target, gateway, run_id)) for number in numbers]
-        for job in as_completed(jobs):
-            ended = job.result()
-            walked.append(ended.walk)
-            print(_table(ended), flush=True)
-            if ended.error is not None:
-                failed.append(ended)
+    ended: list[_Ended] = []
+    pool = ThreadPoolExecutor(max_workers=len(numbers))
+    try:
+        for job in as_completed([pool.submit(_walk, Walk(number, target, gateway, run_id)) for number in numbers]):
+            ended.append(job.result())
+            print(_table(ended[-1]), flush=True)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)  # after Ctrl-C the system stops under what is still walking
     time.sleep(SECOND_LOOK_SECONDS)
-    late = [f"journey {walk.number}: {found}" for walk in walked if (found := _second_look(walk))]
+    wrong = {one.walk.number: one.error or _second_look(one.walk) for one in ended}
+    complaints = [f"journey {number}: {text}" for number, text in sorted(wrong.items()) if text]
     seconds = time.monotonic() - began
-    count = len(numbers)
-    if not failed and not late:
-        print(
-            _paint(GREEN, f"All {count} journeys ended as they should ({seconds:.0f} s).")
-            + " Looked twice: nothing came twice."
-        )
-        return 0
-    for line in [*(f"journey {one.walk.number}: {one.error}" for one in failed), *late]:
-        print(_paint(RED, line), file=sys.stderr)
-    print(
-        f"{len(failed) + len(late)} of {count} journeys did not end as they should ({seconds:.0f} s).", file=sys.stderr
-    )
-    return 1
+    if complaints:
+        for line in complaints:
+            print(_paint(RED, line), file=sys.stderr)
+        print(f"{len(complaints)} of {len(numbers)} did not end as they should ({seconds:.0f} s).", file=sys.stderr)
+        return 1
+    print(_paint(GREEN, f"{len(numbers)} of {len(numbers)} ended as they should ({seconds:.0f} s)."), end=" ")
+    print("Looked a second time: nothing came twice.")
+    return 0
 
 
 def _walk(walk: Walk) -> _Ended:
@@ -144,7 +138,7 @@ def _second_look(walk: Walk) -> str | None:
     try:
         walk.check_again()
     except PayflowError as problem:
-        return problem.detail
+        return f"a moment later: {problem.detail}"
     return None
 
 

@@ -198,10 +198,10 @@ class Walk:
     def check_again(self) -> None:
         """After a while nothing may have been added: exactly once stays exactly once."""
         if self.end is not None and (wrong := self._differences(self.end)):
-            raise JourneyFailed("a moment later: " + "; ".join(wrong))
+            raise JourneyFailed("; ".join(wrong))
 
     def _messages_in_words(self) -> str:
-        return f"{sum(self._in_app().values())} in-app messages and {sum(self._letters().values())} e-mails, none twice"
+        return f"messages in app {sum(self._in_app().values())}, by e-mail {sum(self._letters().values())}, none twice"
 
     def _differences(self, end: End) -> list[str]:
         order, payment = self.order(), self.payment()

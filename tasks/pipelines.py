@@ -2,7 +2,7 @@
 
     initiate   payments.initiate → notifications.fan_out
     settle     (webhooks.process →) payments.verify → bookings.confirm → notifications.fan_out → deliver × n
-    refund     refunds.submit | refunds.verify → bookings.release → notifications.fan_out → deliver × n
+    refund     refunds.submit | refunds.verify | refunds.adopt → bookings.release → notifications.fan_out → deliver × n
 
 Links take lists of ids and find the steps still owed; who comes second finds the work done. A chain that breaks
 anywhere is finished by the sweep, which reads what is owed from the rows.
@@ -46,9 +46,10 @@ def after_refund(order_ids: Sequence[str]) -> None:
     chain(_link("bookings.release", ids), _link("notifications.fan_out", ids)).apply_async()
 
 
-def verify_refunds(gateway: str, refund_ids: Sequence[str]) -> None:
-    """Ask about some refunds; the rest of the chain follows from there."""
-    _link("refunds.verify", gateway, list(refund_ids), gateway=gateway).apply_async()
+def adopt_refunds(gateway: str, hints: Sequence[tuple[str, str]]) -> None:
+    """Bring refunds in line after webhooks (inbox row id, try id); the rest of the chain follows from there."""
+    event_ids, attempt_ids = [event_id for event_id, _ in hints], [attempt_id for _, attempt_id in hints]
+    _link("refunds.adopt", gateway, event_ids, attempt_ids, gateway=gateway).apply_async()
 
 
 def tell(order_ids: Sequence[str]) -> None:

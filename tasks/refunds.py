@@ -27,8 +27,15 @@ def verify(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> Non
     _go_on(self, "refunds.verify", gateway, self.container.refund_calls.verify(gateway, ids))
 
 
+@shared_task(name="refunds.adopt", base=PayflowTask, bind=True, takes_over=_TAKES_OVER)
+def adopt(self: PayflowTask, gateway: str, event_ids: list[str], attempt_ids: list[str]) -> None:
+    """Read the gateway's list after refund webhooks and bring our refunds in line."""
+    hints = list(zip(event_ids, attempt_ids, strict=True))
+    _go_on(self, "refunds.adopt", gateway, self.container.refund_adoption.adopt(gateway, hints))
+
+
 def _go_on(task: PayflowTask, name: str, gateway: str, order_ids: list[str]) -> None:
     if order_ids:
         pipelines.after_refund(order_ids)
-    if len(order_ids) >= BATCH:
+    if len(order_ids) >= BATCH and name != "refunds.adopt":
         task.container.bells.ring(f"{name}:{gateway}")

@@ -9,14 +9,14 @@ from tasks import pipelines
 from tasks.base import PayflowTask
 
 
-@shared_task(name="webhooks.process", base=PayflowTask, bind=True, takes_over=("payments.verify", "refunds.verify"))
+@shared_task(name="webhooks.process", base=PayflowTask, bind=True)
 def process(self: PayflowTask) -> None:
     """Drain the inbox."""
     self.awake()
     owed = self.container.webhooks.process()
     for gateway, attempts in owed.attempts.items():
         pipelines.settle(gateway, attempts)
-    for gateway, refund_ids in owed.refunds.items():
-        pipelines.verify_refunds(gateway, refund_ids)
+    for gateway, hints in owed.refunds.items():
+        pipelines.adopt_refunds(gateway, hints)
     if sum(map(len, owed.attempts.values())) >= BATCH:
         self.container.bells.ring("webhooks.process")

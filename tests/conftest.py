@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.house import House, open_house
+from tests.soundness import assert_sound
 
 pytest_plugins = ["tests.nodes", "tests.databases"]
 
@@ -16,3 +17,10 @@ def house(database_url: str) -> Iterator[House]:
     """A whole house with a held clock; the test plays the worker."""
     with open_house(database_url) as opened:
         yield opened
+
+
+@pytest.fixture
+def sound_in_the_end(house: House) -> Iterator[None]:
+    """After the test: the books are sound, nothing stays undone, and the gateway counted the same money."""
+    yield
+    assert_sound(house)

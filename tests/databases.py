@@ -10,6 +10,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,11 +46,11 @@ def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]
     server.dispose()
 
 
-@pytest.fixture
-def database_url(migrated_database: str, tmp_path: Path) -> Iterator[str]:
-    """A clean database for one test."""
+@contextmanager
+def clean_database(migrated_database: str, folder: Path) -> Iterator[str]:
+    """The address of a clean database; one at a time on PostgreSQL."""
     if "://" not in migrated_database:
-        path = tmp_path / "payflow.db"
+        path = folder / "payflow.db"
         shutil.copy(migrated_database, path)
         yield f"sqlite:///{path}"
         return
@@ -59,3 +60,10 @@ def database_url(migrated_database: str, tmp_path: Path) -> Iterator[str]:
     with engine.begin() as connection:
         connection.execute(text(f"TRUNCATE {tables}"))
     engine.dispose()
+
+
+@pytest.fixture
+def database_url(migrated_database: str, tmp_path: Path) -> Iterator[str]:
+    """A clean database for one test."""
+    with clean_database(migrated_database, tmp_path) as url:
+        yield url

@@ -1,4 +1,4 @@
-"""Rows made by hand: sane, alone, and as wrong as a test wants them. For tests of what the database and models refuse."""
+"""Rows made by hand, sane unless a test wants them wrong: for tests of what the database and the models refuse."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import flask_openapi3_swagger  # type: ignore[import-untyped]
 from flask import Blueprint, Response, current_app, render_template, send_from_directory
 from flask_openapi3.openapi import OpenAPI
 
+from payflow.core.errors import NotFound
 from web.sections import BASE, public
 
 pages = Blueprint("docs", __name__, url_prefix=BASE)
@@ -56,7 +57,9 @@ def docs() -> str:
 @public
 def viewer_file(name: str) -> Response:
     """The viewer's own files."""
-    return send_from_directory(_VIEWER, name) if name in _VIEWER_FILES else Response(status=404)
+    if name not in _VIEWER_FILES:
+        raise NotFound
+    return send_from_directory(_VIEWER, name, max_age=86_400)
 
 
 def document(app: OpenAPI) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from flask import Request
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from payflow import logs
 from web.errors import Malformed
@@ -25,7 +25,7 @@ class StrictRequest(Request):
 
     def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
         """The body as a dict; an empty body is an empty object. Raises Malformed, UnsupportedMediaType."""
-        raw = self.get_data(cache=True)
+        raw = self.raw_body()
         if not raw.strip():
             return {}
         if not self.is_json:
@@ -42,6 +42,13 @@ class StrictRequest(Request):
         if not isinstance(found, dict):
             raise Malformed("The body must be a JSON object.", code="malformed_json")
         return found
+
+    def raw_body(self) -> bytes:
+        """The bytes as they came. A body without a length is cut off at the limit by werkzeug; here it is refused."""
+        raw = self.get_data(cache=True)
+        if self.content_length is None and len(raw) >= (self.max_content_length or len(raw) + 1):
+            raise RequestEntityTooLarge("The body is larger than what is taken here.")
+        return raw
 
     @property
     def wait_seconds(self) -> int:

@@ -264,7 +264,9 @@ class Flutterwave:
             raise Refusal("Refund amount cannot exceed the transaction amount")
         least = REFUND_MINIMUM.get(charge.currency, 1)
         if amount < least:
-            raise Refusal(f"Amount should be above {charge.currency}{shapes.major(least, charge.currency):f}")
+            raise Refusal(
+                f"Amount should be above {charge.currency}{shapes.written(shapes.major(least, charge.currency))}"
+            )
         if self._strike(FaultName.REFUND_NO_BALANCE, charge.reference, "refund") is not None:
             raise Refusal("Insufficient balance to process this refund")
         return amount

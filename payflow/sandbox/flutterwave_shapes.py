@@ -88,7 +88,7 @@ def customer(charge: Charge) -> dict[str, Any]:
     return {
         "id": 2_000_000 + charge.id % 1_000_000,
         "name": charge.details.get("name") or "Anonymous customer",
-        "phone_number": None,
+        "phone_number": "08012345678",
         "email": charge.email,
         "created_at": when(charge.created_at),
     }

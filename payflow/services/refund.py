@@ -120,7 +120,7 @@ def reserve(
     requested_by: str = "system",
     approval: Approval = Approval.NOT_NEEDED,
     booking_id: str | None = None,
-    currency: str | None = None,
+    gateway_refund_id: str | None = None,
     refund_id: str | None = None,
 ) -> Refund:
     """Write the refund and reserve its money, in the caller's transaction. The order and payment must be locked."""
@@ -140,7 +140,7 @@ def reserve(
         requested_by=requested_by,
         gateway=attempt.gateway,
         amount_minor=amount_minor,
-        currency=currency or attempt.captured_currency or payment.currency,
+        currency=attempt.captured_currency or payment.currency,
         status=RefundStatus.PENDING.value,
         moves=0,
         tries=0,
@@ -150,6 +150,8 @@ def reserve(
         reason_description=description[:500],
         source=source.value,
         approval=approval.value,
+        gateway_refund_id=gateway_refund_id,
+        submitted_at=tx.act.at if gateway_refund_id else None,
         correlation_id=tx.act.correlation_id,
         created_at=tx.act.at,
         updated_at=tx.act.at,
@@ -158,7 +160,7 @@ def reserve(
     tx.add(refund)
     tx.flush()
     tx.publish(refund.event(EventType.REFUND_REQUESTED, tx.act, order=order))
-    if approval is not Approval.WAITING:
+    if approval is not Approval.WAITING and gateway_refund_id is None:
         tx.ring(f"refunds.submit:{refund.gateway}")
     tx.touched_order(payment.user_id, payment.workspace_id)
     return refund

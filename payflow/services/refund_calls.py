@@ -209,6 +209,8 @@ def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -
 
 def apply_refund_result(tx: Transaction, refund: Refund, result: RefundResult, *, seen_due: datetime | None) -> None:
     """Store what the gateway said of one refund; repeating it changes nothing."""
+    if refund.status not in OPEN_REFUND and result.outcome not in (Outcome.SUCCEEDED, Outcome.FAILED):
+        return  # an older word that comes late
     refund.gateway_refund_id = result.gateway_refund_id or refund.gateway_refund_id
     refund.gateway_response = result.raw or refund.gateway_response
     refund.tries = 0
@@ -216,6 +218,8 @@ def apply_refund_result(tx: Transaction, refund: Refund, result: RefundResult, *
         complete_refund(tx, refund)
         return
     if result.outcome is Outcome.FAILED:
+        if refund.status == RefundStatus.FAILED:
+            return
         fail_refund(tx, refund, error=result.message or "the gateway could not give the money back")
         _ask_person(
             tx, refund, DecisionKind.REFUND_FAILED, "The refund failed at the gateway; the money is still with us."

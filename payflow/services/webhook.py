@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,6 @@ from payflow.core.polling import INBOX_BACKOFF
 from payflow.core.states import AttemptStatus
 from payflow.gateways.base import Gateway, HintKind, WebhookHint
 from payflow.models.payment import PaymentAttempt
-from payflow.models.refund import Refund
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
@@ -29,8 +28,8 @@ class Owed:
 
     attempts: Mapping[str, list[tuple[str, str]]]
     """gateway → (id of a try to verify, id of its order)."""
-    refunds: Mapping[str, list[str]]
-    """gateway → ids of refunds to verify."""
+    refunds: Mapping[str, list[tuple[str, str]]]
+    """gateway → (id of the inbox row, id of the try whose refunds are to be listed)."""
 
 
 class WebhookService:
@@ -63,13 +62,16 @@ class WebhookService:
         def step(tx: Transaction) -> Owed:
             claimed = tx.claim(WebhookEvent, now=tx.act.at, lease_seconds=PROCESS_LEASE_SECONDS, limit=BATCH)
             attempts: dict[str, list[tuple[str, str]]] = {}
-            refunds: dict[str, list[str]] = {}
+            refunds: dict[str, list[tuple[str, str]]] = {}
             for event in tx.many(WebhookEvent, list(claimed)):
-                matched_attempt, matched_refunds = _match(tx, event)
-                if matched_attempt is not None:
-                    attempts.setdefault(event.gateway, []).append(matched_attempt)
-                refunds.setdefault(event.gateway, []).extend(matched_refunds)
-            return Owed(attempts, {name: ids for name, ids in refunds.items() if ids})
+                attempt = _match(tx, event)
+                if attempt is None:
+                    continue
+                if event.kind == HintKind.REFUND:
+                    refunds.setdefault(event.gateway, []).append((event.id, attempt.id))
+                else:
+                    attempts.setdefault(event.gateway, []).append((attempt.id, attempt.order_id))
+            return Owed(attempts, refunds)
 
         return self._units.run(step)
 
@@ -92,25 +94,26 @@ def _inbox_row(gateway: str, hint: WebhookHint, at: datetime, correlation_id: st
     )
 
 
-def _match(tx: Transaction, event: WebhookEvent) -> tuple[tuple[str, str] | None, Sequence[str]]:
-    """Handle one event: (try to verify and its order, ids of refunds to verify). Sets `handled_at` here."""
-    if event.kind == HintKind.OTHER:
+def _match(tx: Transaction, event: WebhookEvent) -> PaymentAttempt | None:
+    """The try an event asks a question about; None when there is nothing to ask.
+
+    A payment's event is handled here, in the transaction that makes the question due. A refund's event stays due until
+    the gateway's list was read (refund_adoption.py).
+    """
+    if event.kind not in (HintKind.PAYMENT, HintKind.REFUND):
         _handled(event, tx.act.at, "ignored")
-        return None, ()
+        return None
     attempt = _find_attempt(tx, event)
     if attempt is None:
         _unmatched(event, tx.act.at)
-        return None, ()
-    _handled(event, tx.act.at, "matched")
+        return None
     if event.kind == HintKind.REFUND:
-        open_refunds = tx.open_refunds_of_attempt(attempt.id)
-        for refund in open_refunds:
-            tx.ask(Refund, refund.id, tx.act.at)
-        return None, [refund.id for refund in open_refunds if refund.gateway_refund_id]
+        return attempt
+    _handled(event, tx.act.at, "matched")
     if attempt.status in (AttemptStatus.SUCCEEDED, AttemptStatus.MISMATCHED):
-        return None, ()
+        return None
     tx.ask(PaymentAttempt, attempt.id, tx.act.at)
-    return (attempt.id, attempt.order_id), ()
+    return attempt
 
 
 def _find_attempt(tx: Transaction, event: WebhookEvent) -> PaymentAttempt | None:

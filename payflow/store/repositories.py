@@ -163,7 +163,9 @@ class Repositories(Claims):
         columns = [column.key for column in inspect(model).column_attrs]
         values = [{key: getattr(row, key) for key in columns} for row in rows]
         insert = postgresql_insert if self.session.get_bind().dialect.name == "postgresql" else sqlite_insert
-        done = self.session.execute(insert(model).values(values).on_conflict_do_nothing(index_elements=unique))
+        statement = insert(model).values(values).on_conflict_do_nothing(index_elements=unique)
+        # Without the option SQLAlchemy keeps no count of an INSERT's rows, and psycopg's reads as -1.
+        done = self.session.execute(statement, execution_options={"preserve_rowcount": True})
         return int(getattr(done, "rowcount", 0))
 
     def mark_all_read(self, user_id: str, at: datetime) -> int:

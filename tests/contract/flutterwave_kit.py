@@ -1,4 +1,4 @@
-"""Hands for the Flutterwave contract tests: the adapter, requests, answers, the official files where they are at hand."""
+"""Hands for the Flutterwave contract tests: adapter, requests, answers, and the official files where they are."""
 
 from __future__ import annotations
 

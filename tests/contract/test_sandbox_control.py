@@ -733,8 +733,8 @@ def test_index_and_health_then_say_what_is_here(desk: Desk) -> None:
     text = desk.client.get("/").get_data(as_text=True)
     assert all(f'id="{name}"' in text for name in FaultName)
     health = desk.client.get("/healthz").json
-        assert health["status"] == "ok"
-        assert {"paystack", "flutterwave"} <= set(health["gateways"])
+    assert health["status"] == "ok"
+    assert {"paystack", "flutterwave"} <= set(health["gateways"])
 
 
 def test_webhooks_over_real_threads_then_arrive_without_being_pushed() -> None:

@@ -120,9 +120,9 @@ def test_neighbours_other_rooms_and_unconfirmed_bookings_are_let_in(engine: Engi
 
 def test_overlapping_bookings_confirmed_over_two_connections_at_once_leave_one(engine: Engine) -> None:
     """Two connections confirm overlapping pending bookings at the same moment: one wins, the other is refused."""
-    pairs = [[a_booking(from_hour=hour * 2, to_hour=hour * 2 + 2), a_booking(from_hour=hour * 2 + 1, to_hour=hour * 2 + 2)]
-             for hour in range(5)]  # fmt: skip
-    for one, other in pairs:
+    for hour in range(0, 10, 2):
+        one = a_booking(from_hour=hour, to_hour=hour + 2)
+        other = a_booking(from_hour=hour + 1, to_hour=hour + 2)
         store(engine, one, other)
         barrier = threading.Barrier(2)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
@@ -38,13 +39,16 @@ def test_every_route_but_the_public_ones_needs_a_valid_credential(app: Flask, ho
     """No token, an expired one, one signed by somebody else, without expiry, unsigned, no subject: 401 each time."""
     now = int(time.time())
     unsigned = jwt.encode({"sub": "u-ada", "exp": now + 60}, None, algorithm="none")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the secret is short for HS512, which is not the point here
+        another_algorithm = a_token(ADA, algorithm="HS512")
     credentials = {
         None: "unauthenticated",
         a_token(ADA, exp=now - 60): "token_expired",
         a_token(ADA, secret="another-secret-of-forty-characters-at-least"): "invalid_token",
         a_token(ADA, exp=None): "invalid_token",
         a_token(ADA, sub=None): "invalid_token",
-        a_token(ADA, algorithm="HS512"): "invalid_token",
+        another_algorithm: "invalid_token",
         a_token(ADA, nbf=now + 600): "invalid_token",
         a_token(ADA, sub="u\u0000"): "invalid_token",
         a_token(ADA, workspaces=["w"]): "invalid_token",

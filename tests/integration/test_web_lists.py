@@ -119,7 +119,7 @@ def test_the_cache_is_used(cached_house: House) -> None:
     first = ada.get("/bookings/")
     cached_house.container.engine.dispose()
     with redis.Redis.from_url(str(cached_house.container.settings.cache_url)) as client:
-        entries = [key for key in client.keys() if b":bookings:user:u-ada:" in key]
+        entries = [key for key in client.scan_iter() if b":bookings:user:u-ada:" in key]
         assert len(entries) == 1
         assert client.get(entries[0]) == first.data
         assert 0 < client.ttl(entries[0]) <= 60

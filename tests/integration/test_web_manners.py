@@ -129,7 +129,8 @@ def test_the_docs_page_loads_nothing_from_elsewhere(anybody: Client) -> None:
     page = anybody.get("/docs").text
     assert "http" not in page.replace("https://payflow", "")
     for path in ("/docs/css/swagger-ui.css", "/docs/js/swagger-ui-bundle.js"):
-        assert anybody.get(path).status_code == 200
+        with anybody.get(path) as file:
+            assert file.status_code == 200
     a_problem(anybody.get("/docs/../../etc/passwd"), 404)
 
 

@@ -60,7 +60,7 @@ def test_a_paid_order_is_not_paid_again(house: House, ada: Client) -> None:
 
 
 def test_returning_browser_starts_a_question_and_shows_little(house: House, ada: Client, anybody: Client) -> None:
-    """The address is believed in nothing: `status=success` alone changes nothing; the page tells number, amount, state."""
+    """`status=success` in the address changes nothing; the page tells number, amount and state."""
     order_id, reference = house.initiated()
     number = house.order_row(order_id).order_number
     for _ in range(2):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from payflow.models.refund import Refund
-from tests.builders import Client, a_problem, pointers
+from tests.builders import Client, a_booking_body, a_problem, pointers
 from tests.house import OTHER_WORKSPACE, WORKSPACE, House
 
 
 def test_an_administrator_reads_and_changes_its_policy(house: House, admin: Client, ada: Client) -> None:
     """Only what is named changes, and it counts from the next order on."""
-    house.booking()
+    ada.post("/bookings/", a_booking_body(house))
     before = admin.get(f"/workspaces/{WORKSPACE}/policy/").get_json()
     assert (before["tax_bps"], before["enabled_gateways"]) == (0, None)
     changed = admin.patch(f"/workspaces/{WORKSPACE}/policy/", {"tax_bps": 750, "return_urls": ["https://shop.example"]})
@@ -77,13 +77,6 @@ def test_the_summary_counts_what_happened(house: House, operator: Client, admin:
 
 def _underpaid(house: House) -> str:
     order_id, reference = house.initiated()
-    house.pay(reference, amount=100_000)
-    house.ask(reference)
-    return order_id
-
-
-def _underpaid_by_fault(house: House) -> str:
-    order_id, reference = house.initiated()
     house.fault("wrong_amount", reference=reference, amount=100_000)
     house.pay(reference)
     house.ask(reference)
@@ -94,7 +87,7 @@ def test_money_that_does_not_fit_is_put_before_staff_and_given_back(
     house: House, operator: Client, admin: Client, ada: Client
 ) -> None:
     """Listed once, resolved once, with who and why; the money goes back to the last unit."""
-    order_id = _underpaid_by_fault(house)
+    order_id = _underpaid(house)
     assert house.order_row(order_id).status == "processing"
     listed = operator.get("/payment/decisions/").get_json()["results"]
     assert [one["kind"] for one in listed] == ["underpaid"]

@@ -1,0 +1,140 @@
+"""What a refund webhook sets off: the gateway's own list of a try's refunds is read and our rows are brought in line.
+
+So a refund made in a gateway's dashboard becomes a row here (`source=gateway`), one that failed after success is
+reversed, and events that come late, twice or out of order change nothing: the list is the truth, the webhook a hint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from payflow import logs
+from payflow.core.clock import Clock
+from payflow.core.errors import PayflowError
+from payflow.core.polling import INBOX_BACKOFF
+from payflow.core.states import OPEN_REFUND
+from payflow.gateways.base import AttemptRef, Gateway, RefundResult
+from payflow.models.decision import DecisionAction, DecisionKind
+from payflow.models.order import Order
+from payflow.models.payment import Payment, PaymentAttempt
+from payflow.models.refund import Refund, RefundReason, RefundSource
+from payflow.models.webhook_event import WebhookEvent
+from payflow.services.decisions import open_decision
+from payflow.services.payment import lock_attempt
+from payflow.services.refund import reserve
+from payflow.services.refund_calls import apply_refund_result
+from payflow.services.side_by_side import SideBySide
+from payflow.store.unit_of_work import Transaction, UnitOfWork
+
+_log = logs.get(__name__)
+
+
+class RefundAdoption:
+    """Brings refunds in line with a gateway's list."""
+
+    def __init__(
+        self, units: UnitOfWork, clock: Clock, gateways: Mapping[str, Gateway], side_by_side: SideBySide
+    ) -> None:
+        self._units, self._clock, self._gateways, self._side_by_side = units, clock, gateways, side_by_side
+
+    def adopt(self, gateway: str, hints: Sequence[tuple[str, str]]) -> list[str]:
+        """Handle refund webhooks: (inbox row id, try id). Ids of the orders concerned.
+
+        An inbox row counts as handled in the transaction that brings the refunds in line; until then it stays due.
+        """
+        if gateway not in self._gateways:
+            return []
+        events: dict[str, list[str]] = {}
+        for event_id, attempt_id in hints:
+            events.setdefault(attempt_id, []).append(event_id)
+        with self._units.reading() as rows:
+            refs = [(row.id, row.order_id, _ref(row)) for row in rows.many(PaymentAttempt, list(events))]
+        lists = self._side_by_side.run(lambda one: self._gateways[gateway].list_refunds(one[2]), refs)
+        for (attempt_id, _, _), listed in zip(refs, lists, strict=True):
+            self._units.run(partial(_bring_in_line, attempt_id=attempt_id, event_ids=events[attempt_id], listed=listed))
+        return [order_id for _, order_id, _ in refs]
+
+
+def _ref(attempt: PaymentAttempt) -> AttemptRef:
+    return AttemptRef(
+        reference=attempt.reference,
+        amount=attempt.amount,
+        session_id=attempt.session_id,
+        transaction_id=attempt.gateway_transaction_id,
+    )
+
+
+def _bring_in_line(
+    tx: Transaction, *, attempt_id: str, event_ids: Sequence[str], listed: list[RefundResult] | PayflowError
+) -> None:
+    order, payment, attempt = lock_attempt(tx, attempt_id)
+    events = tx.many(WebhookEvent, event_ids)
+    if isinstance(listed, PayflowError):
+        for event in events:
+            event.tries += 1
+            event.claimed_until = None
+            event.due_at = INBOX_BACKOFF.next_at(event.tries, tx.act.at)
+            event.parked_at = tx.act.at if event.due_at is None else None
+        return
+    for event in events:
+        event.handled_at, event.outcome = tx.act.at, "matched"
+        event.settle_due(None, seen=event.due_at)
+    ours = [refund for refund in tx.refunds_of(payment.id) if refund.attempt_id == attempt.id]
+    for result in listed:
+        known = _ours(ours, result)
+        if known is not None:
+            refund = tx.lock(Refund, known.id)
+            apply_refund_result(tx, refund, result, seen_due=refund.due_at)
+        elif attempt.captured_minor and not _may_be_ours(ours, result):
+            _adopt(tx, order, payment, attempt, result)
+
+
+def _ours(refunds: Sequence[Refund], result: RefundResult) -> Refund | None:
+    for refund in refunds:
+        if result.refund_id == refund.id:
+            return refund
+        if refund.gateway_refund_id is not None and refund.gateway_refund_id == result.gateway_refund_id:
+            return refund
+    return None
+
+
+def _may_be_ours(refunds: Sequence[Refund], result: RefundResult) -> bool:
+    """Whether a refund of ours whose answer was lost could be this one: then its own probe decides, not we."""
+    return any(
+        refund.status in OPEN_REFUND and refund.gateway_refund_id is None and refund.amount == result.amount
+        for refund in refunds
+    )
+
+
+def _adopt(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, result: RefundResult) -> None:
+    """Somebody gave money back at the gateway itself: record it as a refund."""
+    money = result.amount
+    if money is None:
+        return
+    fits = money.amount_minor <= payment.refundable_minor and attempt.application == "applied"
+    if not fits or money.currency != attempt.captured_currency:
+        open_decision(
+            tx,
+            DecisionKind.REFUND_UNKNOWN,
+            subject_id=attempt.id,
+            order=order,
+            money=money,
+            detail=f"The gateway shows a refund of {money} that we did not ask for and that exceeds what is left here.",
+            suggested=DecisionAction.IGNORE,
+        )
+        _log.error("a refund at the gateway does not fit", action="refund.foreign_does_not_fit", order_id=order.id)
+        return
+    refund = reserve(
+        tx,
+        payment,
+        order,
+        attempt_id=attempt.id,
+        amount_minor=money.amount_minor,
+        source=RefundSource.GATEWAY,
+        reason=RefundReason.OTHER,
+        description="Made at the gateway.",
+        requested_by=f"gateway:{attempt.gateway}",
+        gateway_refund_id=result.gateway_refund_id,
+    )
+    apply_refund_result(tx, refund, result, seen_due=refund.due_at)
