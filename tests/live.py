@@ -12,6 +12,7 @@ import json
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from sqlalchemy import create_engine, make_url, text
 from payflow.container import Container, build
 from payflow.dispatch import SilentBells
 from payflow.launcher import Launcher
+from payflow.models.order import Order
 from payflow.services.access import Caller
 from payflow.services.booking import NewBooking
 from payflow.settings import Settings
@@ -142,8 +144,6 @@ class Live:
 
     def statuses(self, order_ids: Sequence[str]) -> dict[str, str]:
         with self.container.units.reading() as rows:
-            from payflow.models.order import Order
-
             return {order.id: order.status for order in rows.many(Order, order_ids)}
 
     def wait_for(self, question: Callable[[], T], seconds: float, what: str) -> T:
@@ -192,3 +192,26 @@ def _own_database(named: str | None) -> Iterator[str | None]:
         with server.connect() as connection:
             connection.execute(text(f'DROP DATABASE "{own}" WITH (FORCE)'))
         server.dispose()
+
+
+def completed(live: Live, order_ids: list[str]) -> bool:
+    return set(live.statuses(order_ids).values()) == {"completed"}
+
+
+def one_effect_each(live: Live, order_ids: list[str]) -> None:
+    """One capture per order, each message once, each charge once."""
+    for order_id in order_ids:
+        key = order_id if live.container.engine.dialect.name == "postgresql" else order_id.replace("-", "")
+        kinds = Counter(
+            row.kind for row in live.rows("SELECT kind FROM ledger_postings WHERE order_id = :order_id", order_id=key)
+        )
+        assert kinds["capture"] == 1, kinds
+        sent = Counter(
+            (row.event, row.channel, row.recipient)
+            for row in live.rows(
+                "SELECT event, channel, recipient FROM notifications WHERE order_id = :order_id", order_id=key
+            )
+        )
+        assert sent["PAYMENT_COMPLETED", "email", "live-ada@example.com"] == 1, sent
+        assert sent["PAYMENT_COMPLETED", "in_app", "live-ada"] == 1, sent
+        assert max(sent.values()) == 1, sent

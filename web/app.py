@@ -18,6 +18,7 @@ from payflow.settings import Settings
 from web import (
     bookings,
     decisions,
+    demo,
     docs,
     errors,
     health,
@@ -94,6 +95,7 @@ def create_app(container: Container | None = None) -> Flask:
         app.register_api(section)
     app.register_blueprint(docs.pages)
     app.register_blueprint(health.pages)
+    demo.register(app, container)
     app.wsgi_app = RequestIds(app.wsgi_app)  # type: ignore[method-assign]
     return app
 

@@ -234,9 +234,10 @@ class FlutterwaveGateway:
         """
         known = self._transaction(attempt)
         currency = known.amount.currency if known.amount else attempt.amount.currency
+        days = self._days_since(known.paid_at, margin_days=1) if known.paid_at else {}
         return [
             self._refund(row, currency, "list_refunds", answer)
-            for row, answer in self._rows("list_refunds", "/refunds", self._days_since(known.paid_at, margin_days=1))
+            for row, answer in self._rows("list_refunds", "/refunds", days)
             if text_id(row.get("transaction_id")) == known.transaction_id
         ]
 
@@ -304,7 +305,8 @@ class FlutterwaveGateway:
         """`from` and `to`, YYYY-MM-DD, wide enough for any time zone. Both are required of a list of transactions."""
         now = self._clock.now()
         start = min(since or now - timedelta(days=365), now) - timedelta(days=margin_days)
-        return {"from": f"{start:%Y-%m-%d}", "to": f"{now + timedelta(days=1):%Y-%m-%d}"}
+        end = max(since or now, now) + timedelta(days=1)
+        return {"from": f"{start:%Y-%m-%d}", "to": f"{end:%Y-%m-%d}"}
 
     def _rows(self, operation: str, path: str, query: Mapping[str, str]) -> list[tuple[dict[str, Any], Answer]]:
         """Every row of a paged list, each once, all or nothing."""

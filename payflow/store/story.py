@@ -223,6 +223,7 @@ def _message(row: Notification) -> Json:
     return {
         "id": row.id,
         "event": row.event,
+        "event_id": row.event_id,
         "channel": row.channel,
         "recipient": row.recipient,
         "title": row.title,

@@ -119,7 +119,7 @@ def session(status: str = "open", payment_status: str = "unpaid", **changes: Any
 
 
 def paid(**changes: Any) -> dict[str, Any]:
-    return session("complete", "paid", **({"payment_intent": intent(), "url": None} | changes))
+    return session("complete", "paid", payment_intent=intent(), url=None) | changes
 
 
 def intent(status: str = "succeeded", **changes: Any) -> dict[str, Any]:

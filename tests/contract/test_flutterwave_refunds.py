@@ -221,3 +221,17 @@ def test_list_refunds_when_the_id_belongs_to_another_reference_then_not_understo
     answers_by_id(json=verified(tx_ref="PF-2"))
     with pytest.raises(AnswerNotUnderstood):
         a_gateway().list_refunds(a_paid_attempt())
+
+
+@pytest.mark.parametrize(
+    ("created_at", "query"),
+    [("soon", ""), ("2026-02-01T00:00:00.000Z", "?from=2026-01-14&to=2026-02-02")],
+    ids=["unreadable", "after our clock"],
+)
+@responses.activate
+def test_list_refunds_when_the_payments_day_is_odd_then_the_list_is_not_cut_short(created_at: str, query: str) -> None:
+    """Rather everything than a window that could miss the refund looked for."""
+    answers_by_id(json=verified(created_at=created_at))
+    answers_refunds(a_refund_row())
+    assert len(a_gateway().list_refunds(a_paid_attempt())) == 1
+    assert responses.calls[1].request.path_url == f"/v3/refunds{query}"

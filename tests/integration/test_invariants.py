@@ -93,15 +93,19 @@ def bypass(world: World) -> Iterator[Session]:
     with engine.connect() as connection:
         if engine.dialect.name == "sqlite":
             connection.execute(text("PRAGMA ignore_check_constraints=ON"))
-            found = "SELECT type, name FROM sqlite_master WHERE type = 'trigger' OR (type = 'index' AND name LIKE 'uq_%')"
+            found = (
+                "SELECT type, name FROM sqlite_master WHERE type = 'trigger' OR (type = 'index' AND name LIKE 'uq_%')"
+            )
             drops = [f"DROP {kind} {name}" for kind, name in connection.execute(text(found)).all()]
         else:
             connection.execute(text("SET LOCAL session_replication_role = replica"))  # no triggers, no foreign keys
-            checks = "SELECT conrelid::regclass::text, conname FROM pg_constraint WHERE contype IN ('c', 'x') AND conrelid > 0"
+            checks = (
+                "SELECT c.conrelid::regclass::text, c.conname FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid "
+                "WHERE c.contype IN ('c', 'x') AND t.relnamespace = 'public'::regnamespace"
+            )
             drops = [
                 f'ALTER TABLE {table} DROP CONSTRAINT "{name}"'
                 for table, name in connection.execute(text(checks)).all()
-                if not table.startswith(("pg_", "information_schema"))
             ]
             unique = (
                 "SELECT indexname FROM pg_indexes WHERE schemaname = 'public' AND indexname LIKE 'uq_%' "
@@ -258,8 +262,9 @@ def a_status_without_history(world: World, session: Session) -> str:
 
 @plants("I17")
 def an_illegal_move(world: World, session: Session) -> str:
-    row = world.house.container.units.run(lambda tx: tx.history_of(world.paid)[0])
-    return put(session, Transition, row.id, from_status="pending", to_status="completed")
+    with world.house.container.units.reading() as rows:
+        first = rows.history_of(world.paid)[0]
+    return put(session, Transition, first.id, from_status="pending", to_status="completed")
 
 
 @plants("I18")
@@ -332,9 +337,7 @@ def somebody_elses_booking(world: World, session: Session) -> str:
 
 @plants("I28")
 def refunded_only_by_name(world: World, session: Session) -> str:
-    return put(session, Order, world.fresh, status="refunded") if False else put(
-        session, Order, world.refunded, status="completed"
-    )
+    return put(session, Order, world.refunded, status="completed")
 
 
 @plants("I29")
@@ -364,14 +367,13 @@ def given_back_and_kept(world: World, session: Session) -> str:
 
 
 def test_sound_books_have_no_breach(world: World) -> None:
-    """Paid, refunded whole and in part, overpaid, mismatched, expired, open and untouched: nothing is found, and the
-    gateway counted the same money."""
+    """Paid, given back whole and in part, overpaid, mismatched, expired, open, untouched: nothing is found."""
     assert audit(world.house, slo_seconds=60) == []
     assert_same_money(world.house)
 
 
 def test_every_invariant_has_a_plant() -> None:
-    """No rule is trusted that was never seen to bite; numbers run without a gap."""
+    """No rule is trusted that was never seen to bite."""
     assert [one.id for one in invariants()] == [f"I{number:02d}" for number in range(1, 32)]
     assert sorted(PLANTS) == [one.id for one in invariants()]
 

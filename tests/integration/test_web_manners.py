@@ -10,7 +10,8 @@ from flask import Flask
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.builders import API, Client, a_booking_body, a_problem
-from tests.house import House
+from tests.house import House, open_house
+from web.app import create_app
 
 
 def test_unknown_paths_and_methods_are_problem_documents(anybody: Client, ada: Client) -> None:
@@ -150,3 +151,12 @@ def test_health_tells_what_is_up_and_what_waits(house: House, anybody: Client) -
     metrics = anybody.http.get("/metrics").text
     assert 'payflow_due_work{kind="payments"} 1.0' in metrics
     assert 'payflow_orders{status="processing"} 1.0' in metrics
+
+
+def test_the_demo_is_served_only_where_it_is_on(anybody: Client, database_url: str) -> None:
+    """Nothing of it by default; with PAYFLOW_DEMO its page stands at /demo/ under a strict policy."""
+    a_problem(anybody.http.get("/demo/"), 404)
+    with open_house(database_url, PAYFLOW_DEMO="1") as house:
+        page = create_app(house.container).test_client().get("/demo/")
+        assert page.status_code == 200
+        assert "default-src" in page.headers["Content-Security-Policy"]

@@ -32,7 +32,7 @@ function showProblem(error) {
   const known = error instanceof Problem;
   part("title").textContent = known ? error.title : "The page made a mistake";
   part("detail").textContent = known ? error.detail : String(error.message || error);
-  const fields = known ? error.fields : [];
+  const fields = known ? error.fields.filter((field) => field.detail !== error.detail) : [];
   part("fields").replaceChildren(...fields.map((field) => el("li", {}, `${(field.pointer || "").replace(/^\//, "")}: ${field.detail}`)));
   part("fields").hidden = fields.length === 0;
   part("request").textContent = known && error.requestId ? `Request ${error.requestId}` : "";
@@ -60,6 +60,7 @@ async function act(button, work) {
     await work();
   } catch (error) {
     showProblem(error);
+    if ([404, 409, 422].includes(error.status)) void loadBookings().catch(() => {}); // what is shown was out of date
   } finally {
     setBusy(button, false);
     void refresh();

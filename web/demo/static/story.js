@@ -246,7 +246,8 @@ function drawMessages(story) {
     );
   });
   byId("rows-messages").replaceChildren(...(rows.length ? rows : [empty("Nobody has been told anything yet.")]));
-  byTest("message-count").textContent = rows.length ? `${rows.length}, each once` : "";
+  const different = new Set(story.messages.map((row) => `${row.event_id} ${row.channel} ${row.recipient}`)).size;
+  byTest("message-count").textContent = rows.length ? `${rows.length}, ${different === rows.length ? "each once" : "some twice"}` : "";
 }
 
 function drawTries(story) {

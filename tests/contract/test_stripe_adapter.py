@@ -1,0 +1,465 @@
+"""The Stripe adapter: tables, shapes, odd answers, what a page is opened with, and the registry's row."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import responses
+from structlog.testing import capture_logs
+
+from payflow.core.clock import HeldClock
+from payflow.core.errors import (
+    AnswerNotUnderstood,
+    ConfigurationError,
+    GatewayRejected,
+    GatewayUnavailable,
+    InvalidInput,
+    PayflowError,
+)
+from payflow.core.money import Money
+from payflow.gateways.base import Gateway, HintKind, LostInitiate, Outcome
+from payflow.gateways.registry import build_gateways, choose
+from payflow.gateways.stripe_words import DELAYED_OUTCOMES, METHODS, PAYMENT_OUTCOMES, REFUND_OUTCOMES
+from payflow.settings import Settings
+from tests.contract.stripe_kit import (
+    NOW,
+    REFUNDS,
+    SECRET,
+    SESSIONS,
+    SPECS,
+    Kept,
+    a_gateway,
+    a_list,
+    a_refund_ref,
+    a_request,
+    an_attempt,
+    an_event,
+    answers_initiate,
+    answers_list,
+    answers_verify,
+    at,
+    headers,
+    intent,
+    needs_specs,
+    paid,
+    refused,
+    sample,
+    sent,
+    session,
+    signed,
+    spec,
+    spec_text,
+    validate_against_the_spec,
+)
+
+SESSION_WORDS, PAID_WORDS = {"open", "complete", "expired"}, {"paid", "unpaid", "no_payment_required"}
+INTENT_WORDS = {
+    "requires_payment_method", "requires_confirmation", "requires_action", "processing", "requires_capture",
+    "canceled", "succeeded",
+}  # fmt: skip
+REFUND_WORDS = {"pending", "requires_action", "succeeded", "failed", "canceled"}
+
+
+def test_adapter_keeps_the_protocol() -> None:
+    """The adapter is a Gateway whose commands may be sent again."""
+    gateway: Gateway = a_gateway()
+    assert (gateway.name, gateway.refund_is_idempotent, gateway.lost_initiate) == ("stripe", True, LostInitiate.RESEND)
+
+
+def test_status_tables_hold_every_documented_word() -> None:
+    """Stripe API: all words of session, intent and refund, in every pairing, and no other."""
+    assert set(PAYMENT_OUTCOMES) == {(one, other) for one in SESSION_WORDS for other in PAID_WORDS}
+    assert set(DELAYED_OUTCOMES) == INTENT_WORDS
+    assert set(REFUND_OUTCOMES) == REFUND_WORDS
+
+
+@needs_specs
+def test_status_tables_equal_the_official_enumerations() -> None:
+    """The words above are those of the published specification; so are the payment methods."""
+    shapes = spec()["components"]["schemas"]
+    assert set(shapes["checkout.session"]["properties"]["status"]["enum"]) == SESSION_WORDS
+    assert set(shapes["checkout.session"]["properties"]["payment_status"]["enum"]) == PAID_WORDS
+    assert set(shapes["payment_intent"]["properties"]["status"]["enum"]) == INTENT_WORDS
+    told = shapes["refund"]["properties"]["status"]["description"]
+    assert all(f"`{word}`" in told for word in REFUND_WORDS)
+    form = spec()["paths"]["/v1/checkout/sessions"]["post"]["requestBody"]["content"]
+    fields = form["application/x-www-form-urlencoded"]["schema"]["properties"]
+    assert set(fields["payment_method_types"]["items"]["enum"]) == METHODS
+
+
+@pytest.mark.parametrize(("pair", "outcome"), PAYMENT_OUTCOMES.items(), ids=str)
+@responses.activate
+def test_verify_then_each_pair_of_statuses_has_its_outcome(pair: tuple[str, str], outcome: Outcome) -> None:
+    """Money is there when Stripe says so; that none was needed is never taken for money."""
+    answers_verify(json=session(*pair))
+    assert a_gateway().verify(an_attempt()).outcome is outcome
+    assert outcome is not Outcome.SUCCEEDED or pair[1] == "paid"
+    assert outcome is not Outcome.REVERSED
+
+
+@pytest.mark.parametrize(("status", "outcome"), DELAYED_OUTCOMES.items())
+@responses.activate
+def test_verify_then_each_intent_of_a_delayed_payment_has_its_outcome(status: str, outcome: Outcome) -> None:
+    """The intent is asked only when the session is complete and unpaid; an open page stays pending."""
+    answers_verify(json=session("complete", payment_intent=intent(status)))
+    assert a_gateway().verify(an_attempt()).outcome is outcome
+    responses.reset()
+    answers_verify(json=session("open", payment_intent=intent(status)))
+    assert a_gateway().verify(an_attempt()).outcome is Outcome.PENDING
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        session("frobnicated"),
+        session("open", "frobnicated"),
+        session("complete", payment_intent=intent("frobnicated")),
+        session("complete", "no_payment_required"),
+    ],
+    ids=["status", "payment_status", "intent", "nothing to pay"],
+)
+@responses.activate
+def test_verify_when_a_status_is_unknown_then_unknown_and_logged(answer: dict[str, Any]) -> None:
+    """Never guessed; one WARNING."""
+    answers_verify(json=answer)
+    with capture_logs() as lines:
+        assert a_gateway().verify(an_attempt()).outcome is Outcome.UNKNOWN
+    assert ("gateway.unknown_status", "warning") in [(line["action"], line["log_level"]) for line in lines]
+
+
+@responses.activate
+def test_verify_when_no_session_is_known_then_pending_and_nothing_is_asked() -> None:
+    """The answer to initiate was lost, so nobody has the page's address: nothing can have been paid."""
+    told = a_gateway().verify(an_attempt(session_id=None))
+    assert (told.outcome, told.found, told.reference, told.transaction_id) == (Outcome.PENDING, False, "PF-1", None)
+    assert len(responses.calls) == 0
+
+
+@responses.activate
+def test_verify_when_the_session_is_unknown_then_pending_and_not_found() -> None:
+    """404 resource_missing; any other refusal is raised."""
+    answers_verify(status=404, json=refused("No such checkout.session: 'cs_test_1'", "resource_missing"))
+    told = a_gateway().verify(an_attempt())
+    assert (told.outcome, told.found, told.amount) == (Outcome.PENDING, False, None)
+    for status, code in ((404, None), (400, "resource_missing"), (403, None)):
+        responses.reset()
+        answers_verify(status=status, json=refused("No.", code))
+        with pytest.raises(GatewayRejected):
+            a_gateway().verify(an_attempt())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amount_total": None},
+        {"amount_total": -1},
+        {"amount_total": 20.5},
+        {"amount_total": True},
+        {"amount_total": [2_000]},
+        {"currency": None},
+        {"currency": "zzz"},
+        {"currency": "jpx"},
+        {"currency": 840},
+        {"amount_total": 550, "currency": "ugx"},
+        {"status": None},
+        {"payment_status": None},
+        {"id": None},
+    ],
+    ids=str,
+)
+@responses.activate
+def test_verify_when_an_essential_field_is_odd_then_not_understood(changes: dict[str, Any]) -> None:
+    """No amount, currency or state of a paid session is ever filled in by us."""
+    answers_verify(json=paid(**changes))
+    with pytest.raises(AnswerNotUnderstood):
+        a_gateway().verify(an_attempt())
+
+
+@responses.activate
+def test_verify_when_lesser_fields_are_odd_then_they_are_left_out() -> None:
+    """Method, mode and reason are extras: nonsense there does not lose a payment."""
+    odd = {"livemode": "no", "payment_method_types": "card", "metadata": 7, "payment_intent": intent()}
+    answers_verify(json=paid(**odd))
+    seen = a_gateway().verify(an_attempt())
+    assert (seen.outcome, seen.amount, seen.reference) == (Outcome.SUCCEEDED, Money(2_000, "USD"), "PF-1")
+    assert (seen.is_test, seen.payment_method, seen.message, seen.fee_minor, seen.paid_at) == (None,) * 5
+    responses.reset()
+    answers_verify(json=paid(payment_method_types=["card", "klarna"]))
+    assert a_gateway().verify(an_attempt()).payment_method is None
+
+
+# -- check
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"amount": Money(1_000, "IQD")}, "/currency"),
+        ({"payment_method": "cheque"}, "/payment_method"),
+        ({"customer_email": "nobody"}, "/customer"),
+        ({"reference": ""}, "/reference"),
+        ({"reference": "PF-é"}, "/reference"),
+        ({"reference": "PF 1"}, "/reference"),
+        ({"reference": "PF-1\n"}, "/reference"),
+        ({"reference": "P" * 201}, "/reference"),
+        ({"metadata": {f"k{number}": "v" for number in range(50)}}, "/metadata"),
+        ({"metadata": {"a[b]": "v"}}, "/metadata"),
+        ({"metadata": {"k" * 41: "v"}}, "/metadata"),
+        ({"metadata": {"k": "v" * 501}}, "/metadata"),
+    ],
+)
+def test_check_when_a_field_cannot_be_taken_then_it_is_named(changes: dict[str, Any], pointer: str) -> None:
+    """Each local refusal points at its field."""
+    with pytest.raises(InvalidInput) as caught:
+        a_gateway().check(a_request(**changes))
+    assert caught.value.pointer == pointer
+
+
+def test_supports_then_says_which_currencies_can_be_charged() -> None:
+    """Stripe's list, in ISO codes."""
+    gateway = a_gateway()
+    assert all(gateway.supports(currency) for currency in ("USD", "NGN", "XOF", "KWD", "UGX"))
+    assert not any(gateway.supports(currency) for currency in ("usd", "IQD", "XXX", ""))
+
+
+# -- initiate
+
+
+@responses.activate
+def test_initiate_when_method_and_metadata_are_given_then_they_are_sent() -> None:
+    """The method narrows the page; metadata stands in the session and in the payment intent, our reference last."""
+    answers_initiate()
+    a_gateway().initiate(a_request(payment_method="card", metadata={"order_id": "o-1", "reference": "not ours"}))
+    form = sent()
+    assert form["payment_method_types[0]"] == "card"
+    for where in ("metadata", "payment_intent_data[metadata]"):
+        assert (form[f"{where}[order_id]"], form[f"{where}[reference]"]) == ("o-1", "PF-1")
+    if SPECS.is_dir():
+        validate_against_the_spec()
+
+
+@responses.activate
+def test_initiate_when_callback_has_a_query_then_it_is_kept() -> None:
+    """The braces reach Stripe as they are; a fragment stays at the end."""
+    answers_initiate()
+    a_gateway().initiate(a_request(callback_url="https://m.example/cb?a=1&b=%20#top"))
+    assert sent()["success_url"] == "https://m.example/cb?a=1&b=%20&session_id={CHECKOUT_SESSION_ID}#top"
+    assert sent()["cancel_url"] == "https://m.example/cb?a=1&b=%20&reference=PF-1#top"
+
+
+@responses.activate
+def test_initiate_when_little_is_known_then_empty_fields_are_not_sent() -> None:
+    """No address, no deadline, a blank description: Stripe refuses empty text, so it is left out or replaced."""
+    answers_initiate()
+    a_gateway().initiate(a_request(customer_email="", description="  "))
+    assert not {"customer_email", "expires_at", "payment_method_types[0]"} & set(sent())
+    assert sent()["line_items[0][price_data][product_data][name]"] == "PF-1"
+
+
+@pytest.mark.parametrize("minutes_left", [0, 1, 29, 30, 31, 120, 1_380])
+@responses.activate
+def test_initiate_then_the_page_lives_at_least_half_an_hour_and_at_most_a_day(minutes_left: int) -> None:
+    """Whenever in the order's life it is opened, and the same moment each time."""
+    answers_initiate()
+    ends = at(NOW + minutes_left * 60)
+    a_gateway().initiate(a_request(expires_at=ends))
+    closes = int(sent()["expires_at"])
+    assert NOW + 1_800 <= closes <= NOW + 86_400
+    assert closes == int((ends + timedelta(minutes=35)).timestamp())
+
+
+@pytest.mark.parametrize("hours_left", [24, 72])
+@responses.activate
+def test_initiate_when_the_order_lives_longer_than_a_page_may_then_stripes_own_day(hours_left: int) -> None:
+    """Without `expires_at` a session lives 24 hours, the longest there is."""
+    answers_initiate()
+    a_gateway().initiate(a_request(expires_at=at(NOW + hours_left * 3_600)))
+    assert "expires_at" not in sent()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client_reference_id": "PF-2"},
+        {"client_reference_id": None},
+        {"id": None},
+        {"id": "pi_1"},
+        {"id": "cs_test_1/../x"},
+        {"url": None},
+        {"url": "http://checkout.stripe.com/c/pay"},
+        {"url": "javascript:1"},
+    ],
+    ids=str,
+)
+@responses.activate
+def test_initiate_when_the_answer_is_odd_then_not_understood(changes: dict[str, Any]) -> None:
+    """Another reference, no session, or an address no customer may be sent to."""
+    answers_initiate(json=session(**changes))
+    with pytest.raises(AnswerNotUnderstood):
+        a_gateway().initiate(a_request())
+
+
+# -- errors
+
+
+@responses.activate
+def test_a_declined_card_is_a_refusal() -> None:
+    """402 card_error: rejected, with the reason."""
+    answers_initiate(status=402, json=refused("Your card was declined.", "card_declined", "card_error"))
+    with pytest.raises(GatewayRejected) as caught:
+        a_gateway().initiate(a_request())
+    assert (caught.value.http_status, caught.value.gateway_code) == (402, "card_declined")
+
+
+@responses.activate
+def test_questions_carry_the_version_and_no_key() -> None:
+    """The pinned version goes with every request; a key only with a command."""
+    gateway = a_gateway()
+    answers_verify(json=paid())
+    answers_list()
+    gateway.verify(an_attempt())
+    gateway.list_refunds(an_attempt())
+    for index in (0, 1):
+        assert headers(index)["Stripe-Version"] == "2026-10-28.endive"
+        assert "Idempotency-Key" not in headers(index)
+
+
+# -- start and callback
+
+
+@pytest.mark.parametrize("secrets", [(), ("",), ("whsec_a", "")])
+def test_adapter_when_a_webhook_secret_is_empty_then_it_refuses_to_start(secrets: tuple[str, ...]) -> None:
+    """Anybody could sign with an empty key."""
+    with pytest.raises(ConfigurationError):
+        a_gateway(webhook_secrets=secrets)
+
+
+@pytest.mark.parametrize(
+    ("query", "reference"),
+    [
+        ({"session_id": "cs_test_a1YS1U"}, "cs_test_a1YS1U"),
+        ({"session_id": "cs_live_1", "reference": "PF-1"}, "cs_live_1"),
+        ({"reference": "PF-1"}, "PF-1"),
+        ({"session_id": "{CHECKOUT_SESSION_ID}", "reference": "PF-1"}, "PF-1"),
+        ({"session_id": "{CHECKOUT_SESSION_ID}"}, None),
+        ({"session_id": "cs_test_1/../x"}, None),
+        ({"session_id": "pi_1"}, None),
+        ({}, None),
+    ],
+)
+def test_callback_reference(query: dict[str, str], reference: str | None) -> None:
+    """The session Stripe filled in, or the reference we put into cancel_url."""
+    assert a_gateway().callback_reference(query) == reference
+
+
+# -- the official files
+
+
+@needs_specs
+@responses.activate
+def test_official_samples_parse_to_the_right_outcome() -> None:
+    """Every official Stripe object, as published, reads as what it says."""
+    gateway = a_gateway()
+    name = sample("checkout.session")["id"]
+    answers_verify(name, json=sample("checkout.session"))
+    told = gateway.verify(an_attempt(session_id=name))
+    assert (told.outcome, told.reference, told.amount, told.found) == (Outcome.PENDING, "", None, True)
+    assert (told.transaction_id, told.is_test, told.payment_method) == ("pi_1PgafyB7WZ01zgkWSjxsAJo3", True, "card")
+
+    responses.replace(
+        responses.GET,
+        f"{SESSIONS}/{name}",
+        json=sample("checkout.session") | {"payment_intent": sample("payment_intent")},
+    )
+    assert gateway.verify(an_attempt(session_id=name)).transaction_id == "pi_1PgafyB7WZ01zgkWSjxsAJo3"
+
+    made = sample("refund")
+    responses.get(f"{REFUNDS}/{made['id']}", json=made)
+    done = gateway.fetch_refund(a_refund_ref(made["id"]))
+    assert (done.outcome, done.amount, done.refund_id) == (Outcome.SUCCEEDED, Money(100, "USD"), None)
+    responses.get(REFUNDS, json=a_list(made))
+    assert [one.gateway_refund_id for one in gateway.list_refunds(an_attempt())] == [made["id"]]
+
+    body = spec_text("samples/stripe/event.json").encode()
+    hint = gateway.read_webhook(signed(body), body)
+    assert (hint.kind, hint.event_type, hint.event_key) == (HintKind.OTHER, "plan.created", sample("event")["id"])
+    for kind, about, hinted in (
+        ("charge.refunded", sample("charge"), HintKind.REFUND),
+        ("payment_intent.succeeded", sample("payment_intent"), HintKind.PAYMENT),
+    ):
+        body = an_event(kind, about)
+        assert gateway.read_webhook(signed(body), body).kind is hinted
+
+
+# -- what is kept, and the registry
+
+
+@responses.activate
+def test_answers_are_kept_redacted() -> None:
+    """Nothing that is kept, logged or shown holds card data, addresses or keys; the record has each exchange."""
+    kept = Kept()
+    answers_verify(
+        json=paid(
+            client_secret="secret_planted",
+            customer_details={"email": "planted@private.example", "phone": "08012345678", "name": "Planted Name"},
+            payment_intent=intent(
+                client_secret="pi_1_secret_planted",
+                last_payment_error={"message": "Declined 4084084084084081 for planted@private.example"},
+                latest_charge={"payment_method_details": {"card": {"last4": "4242", "fingerprint": "AOB934RV"}}},
+            ),
+        )
+    )
+    seen = a_gateway(kept).verify(an_attempt())
+    told = f"{seen!r}{kept.records!r}"
+    planted = (
+        "secret_planted",
+        "planted@",
+        "08012345678",
+        "Planted Name",
+        "4084084084084081",
+        "4242",
+        "AOB934RV",
+        SECRET,
+    )
+    assert not [word for word in planted if word in told]
+    assert (kept.records[0].operation, kept.records[0].route) == ("verify", "/v1/checkout/sessions/{session}")
+    assert seen.raw["client_reference_id"] == "PF-1"
+
+
+def settings(tmp_path: Path, **more: str) -> Settings:
+    environ = {
+        "PAYFLOW_JWT_SECRET": "x" * 32,
+        "PAYFLOW_BROKER_URL": "redis://127.0.0.1",
+        "PAYFLOW_DATA_DIR": str(tmp_path),
+        "STRIPE_SECRET_KEY": "sk_test_x",
+        "PAYFLOW_GATEWAYS": "stripe",
+    }
+    return Settings.from_environ(environ | more)
+
+
+def test_registry_when_stripe_is_enabled_then_it_is_built_with_all_its_secrets(tmp_path: Path) -> None:
+    """A comma list of webhook secrets is what a rolled secret looks like; `auto` finds it by currency."""
+    gateways = build_gateways(settings(tmp_path, STRIPE_WEBHOOK_SECRET="whsec_new, whsec_old"), HeldClock(at(NOW)))
+    assert list(gateways) == ["stripe"]
+    assert choose(gateways, "KWD") is gateways["stripe"]
+    body = an_event("plan.created", {})
+    for secret in ("whsec_new", "whsec_old"):
+        assert gateways["stripe"].read_webhook(signed(body, secret=secret), body).event_key == "evt_1"
+    with pytest.raises(ConfigurationError):
+        settings(tmp_path)
+
+
+@responses.activate
+def test_errors_are_all_of_one_tree() -> None:
+    """Whatever Stripe answers, only payflow's errors come out."""
+    bodies = ("", "null", "{}", '{"error": null}', '{"error": {"type": 1, "code": ["x"], "message": {}}}', '{"id": 1}')
+    for status in (100, 204, 302, 400, 402, 404, 409, 424, 429, 500, 599):
+        for body in bodies:
+            responses.reset()
+            answers_verify(status=status, body=body, content_type="application/json")
+            with pytest.raises(PayflowError) as caught:
+                a_gateway().verify(an_attempt())
+            assert status not in (429, 409) or isinstance(caught.value, GatewayUnavailable | AnswerNotUnderstood)
