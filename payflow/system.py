@@ -111,6 +111,17 @@ def write_private(path: Path, text: str) -> None:
     new.replace(path)
 
 
+SANDBOX_SECRETS = {
+    "PAYSTACK": {"PAYSTACK_SECRET_KEY": "sk_test_sandbox"},
+    "FLUTTERWAVE": {
+        "FLUTTERWAVE_SECRET_KEY": "FLWSECK_TEST-sandbox",
+        "FLUTTERWAVE_WEBHOOK_HASH": "sandbox-secret-hash",
+    },
+    "STRIPE": {"STRIPE_SECRET_KEY": "sk_test_sandbox_stripe", "STRIPE_WEBHOOK_SECRET": "whsec_sandbox"},
+}
+"""The sandbox's own; they open nothing."""
+
+
 def child_environment(
     given: Mapping[str, str],
     *,
@@ -141,9 +152,11 @@ def child_environment(
         defaults["PAYFLOW_CACHE_URL"] = cache_url
     if not _is_set(given, "PAYFLOW_JWKS_URL"):
         defaults["PAYFLOW_JWT_SECRET"] = development.jwt_secret
-    if not _is_set(given, "PAYSTACK_SECRET_KEY"):  # with a key of one's own, the real gateway's test mode is meant
-        defaults["PAYSTACK_SECRET_KEY"] = "sk_test_sandbox"  # noqa: S105 -- the sandbox's own, opens nothing
-        defaults["PAYSTACK_BASE_URL"] = f"{sandbox}/paystack"
+    for gateway, secrets_ in SANDBOX_SECRETS.items():
+        if not _is_set(
+            given, f"{gateway}_SECRET_KEY"
+        ):  # with a key of one's own, the real gateway's test mode is meant
+            defaults |= secrets_ | {f"{gateway}_BASE_URL": f"{sandbox}/{gateway.lower()}"}
     filled = {name: value for name, value in defaults.items() if not _is_set(given, name)}
     path = os.pathsep.join(filter(None, [str(ROOT), given.get("PYTHONPATH", "")]))
     return {**given, **filled, "PAYFLOW_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}

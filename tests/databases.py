@@ -1,4 +1,4 @@
-"""A clean, migrated database for each test: a copied SQLite file, or PostgreSQL where PAYFLOW_TEST_DATABASE_URL names one.
+"""A clean, migrated database for each test: a copied SQLite file, or PostgreSQL by PAYFLOW_TEST_DATABASE_URL.
 
 On PostgreSQL a database of its own is made beside the named one for the whole run, emptied after each test and dropped
 at the end; the named database itself is never touched.

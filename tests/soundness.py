@@ -20,7 +20,7 @@ def audit(house: House, *, slo_seconds: int = A_LONG_TIME) -> list[Breach]:
 
 
 def assert_sound(house: House) -> None:
-    """At once: every rule holds. Then the trouble ends and time passes: nothing is left undone, and no money is lost."""
+    """Every rule holds at once. Then the trouble ends and time passes: nothing stays undone, no money is lost."""
     assert audit(house) == []
     house.control("DELETE", "/sandbox/faults")
     for seconds in (30, 700, 3_700):

@@ -53,6 +53,7 @@ STATUS: Mapping[type[core.PayflowError], HTTPStatus] = {
     TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     core.GatewayUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     core.GatewayError: HTTPStatus.BAD_GATEWAY,
+    core.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     IdentityProviderUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     core.PayflowError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }

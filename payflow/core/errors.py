@@ -7,6 +7,7 @@
       Conflict                right request, wrong moment
         ForbiddenMove         a status may not go there
         StaleRow              somebody else moved the row first
+      StoreUnavailable        the database does not answer: come back in a moment
       ConfigurationError      the operator must set something
       GatewayError            a call to a gateway
         GatewayRejected       it said no for good; nothing was charged
@@ -89,6 +90,13 @@ class RuleBroken(Conflict):
     def __init__(self, rule: str) -> None:
         super().__init__(f"The database refused it: {rule}.")
         self.rule = rule
+
+
+class StoreUnavailable(PayflowError):
+    """The database does not answer at the moment; nothing was changed."""
+
+    code = "store_unavailable"
+    retryable = True
 
 
 class ConfigurationError(PayflowError):

@@ -45,7 +45,8 @@ ASK_LEASE_SECONDS = 15
 MAX_RENEWALS = 3
 
 AWAITS_INITIATE = (AttemptStatus.CREATED, AttemptStatus.UNKNOWN)
-AWAITS_VERIFY = (AttemptStatus.INITIATED, AttemptStatus.FAILED, AttemptStatus.ABANDONED)
+AWAITS_VERIFY = (AttemptStatus.INITIATED, AttemptStatus.FAILED, AttemptStatus.ABANDONED, AttemptStatus.SUCCEEDED)
+"""A try that succeeded is asked about only when a webhook speaks of another transaction on its reference."""
 
 
 class GatewayCalls:

@@ -45,6 +45,7 @@ def apply_verification(
     attempt.gateway_response = result.raw or attempt.gateway_response
     attempt.tries = 0
     if attempt.status == AttemptStatus.SUCCEEDED:
+        _receive_further(tx, order, payment, attempt, result)
         attempt.settle_due(None, seen=attempt.due_at)
         return
     if result.found and result.reference not in (attempt.reference, attempt.session_id):
@@ -58,6 +59,7 @@ def apply_verification(
             _mismatch(tx, order, attempt, DecisionKind.MODE_MISMATCH, None, f"the gateway reports {word}-mode money")
             return
         _receive_money(tx, order, payment, attempt, result)
+        _receive_further(tx, order, payment, attempt, result)
         return
     if result.outcome is Outcome.FAILED:
         fail_payment(tx, order, payment, attempt, error=result.message or "declined by the gateway")
@@ -92,6 +94,45 @@ def _ask_again(
             detail="The gateway never told how this try ended; it is no longer asked.",
             suggested=DecisionAction.EXTEND,
         )
+
+
+def _receive_further(
+    tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, result: Verification
+) -> None:
+    """Further successful transactions on one reference (Flutterwave lets a page be paid twice): each is a try of its own
+    on record, and surplus."""
+    if payment.captured_minor == 0 or result.reference not in (attempt.reference, attempt.session_id):
+        return
+    for extra in (result, *result.extra_successes):
+        if extra.outcome is not Outcome.SUCCEEDED:
+            continue
+        known = extra.transaction_id and tx.attempt_by_transaction(attempt.gateway, extra.transaction_id)
+        if known or extra.transaction_id is None or extra.amount is None or extra.amount.currency != attempt.currency:
+            continue
+        second = PaymentAttempt(
+            payment_id=payment.id,
+            order_id=order.id,
+            gateway=attempt.gateway,
+            reference=f"{attempt.reference}.{extra.transaction_id}"[:64],
+            amount_minor=extra.amount.amount_minor,
+            currency=extra.amount.currency,
+            status=AttemptStatus.ABANDONED.value,
+            moves=0,
+            tries=0,
+            poll_step=0,
+            captured_minor=0,
+            refund_reserved_minor=0,
+            gateway_transaction_id=extra.transaction_id,
+            payment_method=extra.payment_method,
+            fee_minor=extra.fee_minor,
+            gateway_response=extra.raw or None,
+            correlation_id=tx.act.correlation_id,
+            created_at=tx.act.at,
+            updated_at=tx.act.at,
+        )
+        tx.add(second)
+        tx.flush()
+        complete_payment(tx, order, payment, second, extra.amount)
 
 
 def _receive_money(

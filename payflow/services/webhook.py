@@ -110,7 +110,8 @@ def _match(tx: Transaction, event: WebhookEvent) -> PaymentAttempt | None:
     if event.kind == HintKind.REFUND:
         return attempt
     _handled(event, tx.act.at, "matched")
-    if attempt.status in (AttemptStatus.SUCCEEDED, AttemptStatus.MISMATCHED):
+    same_money = event.transaction_id in (None, attempt.gateway_transaction_id)
+    if attempt.status == AttemptStatus.MISMATCHED or (attempt.status == AttemptStatus.SUCCEEDED and same_money):
         return None
     tx.ask(PaymentAttempt, attempt.id, tx.act.at)
     return attempt

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from payflow.core.errors import StoreUnavailable
 
 Database = Engine
 """The name other rooms use for an engine: SQLAlchemy stays in here."""
@@ -55,3 +61,19 @@ def make_engine(url: str, *, pool_size: int = 10) -> Engine:
 def reader(engine: Engine) -> Engine:
     """The same pool for reading: on SQLite such a transaction never waits for a writer."""
     return engine.execution_options(reads_only=True)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Turns a database that cannot be reached, or has no place left, into StoreUnavailable."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeout) as error:
+        raise StoreUnavailable from error
+
+
+@contextmanager
+def looking(engine: Engine) -> Iterator[Connection]:
+    """A connection for reading. Raises StoreUnavailable when the database does not answer."""
+    with answering(), engine.connect() as connection:
+        yield connection

@@ -24,7 +24,7 @@ from payflow.models.notification import Channel, Notification
 from payflow.models.order import Order, OrderBooking
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund
-from payflow.store.engine import Database, reader
+from payflow.store.engine import Database, looking, reader
 from payflow.store.shapes import (
     ATTEMPT_COLUMNS,
     AnySelect,
@@ -124,25 +124,25 @@ class Queries:
         ).where(Notification.recipient == user_id, Notification.channel == Channel.IN_APP)
         if unread_only:
             query = query.where(Notification.read_at.is_(None))
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             return page_of(connection, query, Notification.id, size, cursor)
 
     def unread_count(self, user_id: str) -> int:
         query = select(func.count()).where(
             Notification.recipient == user_id, Notification.channel == Channel.IN_APP, Notification.read_at.is_(None)
         )
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             return int(connection.execute(query).scalar_one())
 
     # -- details; NotFound for what is not there or not to be seen --------------------------------------------------
 
     def booking(self, sight: Visibility, booking_id: str) -> Row:
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             return _one(connection, booking_columns().where(Booking.id == booking_id, sight.of(Booking)))
 
     def order(self, sight: Visibility, order_id: str) -> Row:
         """With its `bookings` and `payment` (or None). A closed order still names the bookings it had."""
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             order = _one(connection, order_columns().where(Order.id == order_id, sight.of(Order)))
             on_it = booking_columns().join(OrderBooking, OrderBooking.booking_id == Booking.id)
             on_it = on_it.where(OrderBooking.order_id == order_id).order_by(Booking.id)
@@ -155,7 +155,7 @@ class Queries:
 
     def payment(self, sight: Visibility, payment_id: str) -> Row:
         """With `attempts` and `history`. The gateways' own answers are under `gateway_response`, for staff's eyes."""
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             payment = present_payment(
                 _one(connection, payment_columns().where(Payment.id == payment_id, sight.of(Payment)))
             )
@@ -175,7 +175,7 @@ class Queries:
             return payment
 
     def refund(self, sight: Visibility, refund_id: str) -> Row:
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             return _one(connection, refund_columns().where(Refund.id == refund_id, sight.of(Refund)))
 
     # -- small looks ---------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ class Queries:
             .join(Payment, Payment.current_attempt_id == PaymentAttempt.id)
             .where(Payment.id == payment_id)
         )
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             found = connection.execute(query).mappings().one_or_none()
             return dict(found) if found else None
 
@@ -212,7 +212,7 @@ class Queries:
             .where(or_(PaymentAttempt.reference == reference, PaymentAttempt.session_id == reference))
             .limit(1)
         )
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             found = connection.execute(query).mappings().one_or_none()
             return dict(found) if found else None
 
@@ -221,7 +221,7 @@ class Queries:
         query = select(ServiceKey.id, ServiceKey.name, ServiceKey.workspace_id, ServiceKey.scope).where(
             ServiceKey.key_hash == key_hash, ServiceKey.revoked_at.is_(None)
         )
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             found = connection.execute(query).mappings().one_or_none()
             return dict(found) if found else None
 
@@ -235,7 +235,7 @@ class Queries:
         cursor: Cursor | None,
     ) -> Page:
         query = query.where(sight.of(model), *conditions(model, filters))
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             return page_of(connection, query, model.id, size, cursor)
 
 

@@ -20,7 +20,7 @@ from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Approval, Refund
 from payflow.models.webhook_event import WebhookEvent
-from payflow.store.engine import Database, reader
+from payflow.store.engine import Database, looking, reader
 from payflow.store.queries import Cursor, Filters, Page, Visibility, conditions, page_of
 from payflow.store.shapes import AnySelect, Row, refund_columns
 
@@ -49,7 +49,7 @@ class Reports:
     def summary(self, sight: Visibility, filters: Filters) -> Row:
         """Payments made in the period: how many came through, how much, by gateway and day, and what went wrong."""
         mine = (sight.of(Payment), *conditions(Payment, filters))
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             return {
                 "payments": _counts(connection, mine),
                 "volumes": _rows(connection, _volumes(Payment.currency).where(*mine)),
@@ -71,12 +71,12 @@ class Reports:
             query = query.where(
                 Decision.resolved_at.is_(None) if state == "open" else Decision.resolved_at.is_not(None)
             )
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             return page_of(connection, query, Decision.id, size, cursor)
 
     def decision(self, decision_id: str) -> Row:
         """One question, for a caller whose right to it is already settled."""
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             return dict(connection.execute(_decision_columns().where(Decision.id == decision_id)).mappings().one())
 
     def owed(self, now: datetime) -> dict[str, Row]:
@@ -87,13 +87,13 @@ class Reports:
             ).where(model.due_at <= now)
             for kind, model in _DUE.items()
         ]
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             rows = _rows(connection, union_all(*parts))
         return {row["kind"]: {"count": row["count"], "oldest_at": row["oldest_at"]} for row in rows}
 
     def orders_by_status(self) -> dict[str, int]:
         """How many orders stand where."""
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             found = connection.execute(select(Order.status, func.count()).group_by(Order.status))
             return {status: int(count) for status, count in found}
 

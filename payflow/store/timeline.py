@@ -16,7 +16,7 @@ from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund
 from payflow.models.webhook_event import WebhookEvent
-from payflow.store.engine import Database, reader
+from payflow.store.engine import Database, looking, reader
 from payflow.store.queries import Visibility
 from payflow.store.shapes import AnySelect, Row
 
@@ -29,7 +29,7 @@ class Timelines:
 
     def of_order(self, sight: Visibility, order_id: str) -> Row:
         """The order with its payment, tries, refunds, decisions and `entries`. NotFound if it is not to be seen."""
-        with self._engine.connect() as connection:
+        with looking(self._engine) as connection:
             order = _first(connection, _order_query().where(Order.id == order_id, sight.of(Order)))
             if order is None:
                 raise NotFound

@@ -24,7 +24,7 @@ from payflow.core.clock import Clock
 from payflow.core.errors import RuleBroken
 from payflow.core.events import Event
 from payflow.models.access import User, Workspace
-from payflow.store.engine import reader
+from payflow.store.engine import answering, reader
 from payflow.store.repositories import Repositories
 
 T = TypeVar("T")
@@ -99,7 +99,8 @@ class UnitOfWork:
             before_sleep=_say,
             reraise=True,
         )
-        outcome: tuple[T, Transaction] = once(self._once, step, actor, correlation_id)
+        with answering():
+            outcome: tuple[T, Transaction] = once(self._once, step, actor, correlation_id)
         result, done = outcome
         if done.stale:
             self._cache.forget(done.stale)
@@ -117,7 +118,7 @@ class UnitOfWork:
     @contextmanager
     def reading(self) -> Iterator[Repositories]:
         """Look only; never waits for a writer, never writes."""
-        with Session(self._reader, expire_on_commit=False) as session:
+        with answering(), Session(self._reader, expire_on_commit=False) as session:
             yield Repositories(session)
 
 

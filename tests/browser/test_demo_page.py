@@ -85,7 +85,7 @@ def test_paying_on_the_hosted_page_when_the_customer_comes_back_then_everything_
     assert shown(page, by("posting")) >= 1
     assert "in balance" in page.text(by("ledger-balance"))
     page.wait(lambda: page.js("return document.getAnimations().length") == 0, "stillness")
-    page.screenshot(folder_for_pictures(tmp_path) / "demo-page.png", whole_page=False)
+    page.screenshot(folder_for_pictures(tmp_path) / "demo.png", whole_page=False)
 
 
 def test_a_refund_in_part_and_then_whole_frees_the_bookings(page: Chromium) -> None:
@@ -152,4 +152,4 @@ def test_the_page_on_a_narrow_screen_fits_it(system: Launcher, tmp_path: Path) -
         browser.click(by("journey-webhook"))
         wait_until_told(browser)
         assert browser.js("return document.documentElement.scrollWidth") == 400
-        browser.screenshot(folder_for_pictures(tmp_path) / "demo-page-narrow.png")
+        browser.screenshot(folder_for_pictures(tmp_path) / "demo-narrow.png")

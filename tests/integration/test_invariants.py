@@ -50,6 +50,18 @@ class World:
     fresh: str
     """Never tried."""
 
+    def __post_init__(self) -> None:
+        """Read everything once: while a plant's transaction is open, PostgreSQL lets nobody else look."""
+        rows = self.house.rows
+        self.payments: dict[str, Payment] = {one.order_id: one for one in rows(Payment)}
+        self.attempts: dict[str, PaymentAttempt] = {one.order_id: one for one in rows(PaymentAttempt)}
+        self.refunds: dict[str, Refund] = {one.order_id: one for one in rows(Refund)}
+        self.events: list[OutboxEvent] = rows(OutboxEvent)
+        self.webhooks: list[WebhookEvent] = rows(WebhookEvent)
+        self.history: list[Transition] = rows(Transition)
+        orders = (self.paid, self.open, self.fresh)
+        self.items: list[OrderBooking] = [item for one in orders for item in self.house.order_row(one).items]
+
 
 @pytest.fixture(scope="module")
 def world(migrated_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
@@ -100,7 +112,8 @@ def bypass(world: World) -> Iterator[Session]:
         else:
             connection.execute(text("SET LOCAL session_replication_role = replica"))  # no triggers, no foreign keys
             checks = (
-                "SELECT c.conrelid::regclass::text, c.conname FROM pg_constraint c JOIN pg_class t ON t.oid = c.conrelid "
+                "SELECT c.conrelid::regclass::text, c.conname FROM pg_constraint c "
+                "JOIN pg_class t ON t.oid = c.conrelid "
                 "WHERE c.contype IN ('c', 'x') AND t.relnamespace = 'public'::regnamespace"
             )
             drops = [
@@ -148,26 +161,26 @@ def put(session: Session, model: type[Base], row_id: str, **values: Any) -> str:
 
 
 def booking_of(world: World, order_id: str, *, active: bool = True) -> str:
-    return next(item.booking_id for item in world.house.order_row(order_id).items if item.active == active)
+    return next(item.booking_id for item in world.items if item.order_id == order_id and item.active == active)
 
 
 @plants("I01")
 def two_applied_tries(world: World, session: Session) -> str:
-    payment = world.house.payment_row(world.paid)
+    payment = world.payments[world.paid]
     session.add(an_attempt(payment, status="succeeded", application="applied", captured_currency="NGN"))
     return payment.id
 
 
 @plants("I02")
 def paid_without_money(world: World, session: Session) -> str:
-    put(session, Payment, world.house.payment_row(world.paid).id, captured_minor=0, status="pending")
+    put(session, Payment, world.payments[world.paid].id, captured_minor=0, status="pending")
     return world.paid
 
 
 @plants("I03")
 def money_on_an_open_order(world: World, session: Session) -> str:
     put(session, Order, world.paid, status="processing")
-    return world.house.attempts(world.paid)[0].id
+    return world.attempts[world.paid].id
 
 
 @plants("I04")
@@ -200,13 +213,13 @@ def one_booking_on_two_orders(world: World, session: Session) -> str:
 
 @plants("I08")
 def more_reserved_than_taken(world: World, session: Session) -> str:
-    payment = world.house.payment_row(world.paid)
+    payment = world.payments[world.paid]
     return put(session, Payment, payment.id, refund_reserved_minor=payment.captured_minor + 1)
 
 
 @plants("I09")
 def refund_in_another_currency(world: World, session: Session) -> str:
-    return put(session, Refund, world.house.refunds(world.refunded)[0].id, currency="USD")
+    return put(session, Refund, world.refunds[world.refunded].id, currency="USD")
 
 
 def posting_of(session: Session, subject_id: str, kind: str) -> LedgerPosting:
@@ -217,20 +230,20 @@ def posting_of(session: Session, subject_id: str, kind: str) -> LedgerPosting:
 
 @plants("I10")
 def a_posting_of_nothing(world: World, session: Session) -> str:
-    posting = posting_of(session, world.house.attempts(world.paid)[0].id, "capture")
+    posting = posting_of(session, world.attempts[world.paid].id, "capture")
     return put(session, LedgerPosting, posting.id, amount_minor=0)
 
 
 @plants("I11")
 def money_not_in_the_books(world: World, session: Session) -> str:
-    attempt = world.house.attempts(world.paid)[0]
+    attempt = world.attempts[world.paid]
     session.execute(delete(LedgerPosting).where(LedgerPosting.id == posting_of(session, attempt.id, "capture").id))
     return attempt.id
 
 
 @plants("I12")
 def refund_not_in_the_books(world: World, session: Session) -> str:
-    refund = world.house.refunds(world.refunded)[0]
+    refund = world.refunds[world.refunded]
     session.execute(delete(LedgerPosting).where(LedgerPosting.id == posting_of(session, refund.id, "refund").id))
     return refund.id
 
@@ -250,7 +263,7 @@ def clearing_out_of_step(world: World, session: Session) -> str:
 
 @plants("I15")
 def surplus_nobody_gives_back(world: World, session: Session) -> str:
-    refund = next(one for one in world.house.refunds(world.excess) if one.is_surplus)
+    refund = world.refunds[world.excess]
     session.execute(delete(Refund).where(Refund.id == refund.id))
     return refund.attempt_id
 
@@ -262,29 +275,28 @@ def a_status_without_history(world: World, session: Session) -> str:
 
 @plants("I17")
 def an_illegal_move(world: World, session: Session) -> str:
-    with world.house.container.units.reading() as rows:
-        first = rows.history_of(world.paid)[0]
+    first = next(one for one in world.history if one.entity_id == world.paid and one.sequence == 1)
     return put(session, Transition, first.id, from_status="pending", to_status="completed")
 
 
 @plants("I18")
 def work_nobody_owes(world: World, session: Session) -> str:
-    return put(session, PaymentAttempt, world.house.attempts(world.open)[0].id, due_at=None)
+    return put(session, PaymentAttempt, world.attempts[world.open].id, due_at=None)
 
 
 @plants("I19")
 def work_long_overdue(world: World, session: Session) -> str:
     late = world.house.clock.now() - timedelta(seconds=61)
-    return put(session, PaymentAttempt, world.house.attempts(world.open)[0].id, due_at=late)
+    return put(session, PaymentAttempt, world.attempts[world.open].id, due_at=late)
 
 
 def event_of(world: World, subject_id: str, kind: str) -> OutboxEvent:
-    return next(one for one in world.house.rows(OutboxEvent) if (one.subject_id, one.type) == (subject_id, kind))
+    return next(one for one in world.events if (one.subject_id, one.type) == (subject_id, kind))
 
 
 @plants("I20")
 def a_success_nobody_heard_of(world: World, session: Session) -> str:
-    payment = world.house.payment_row(world.paid)
+    payment = world.payments[world.paid]
     event = event_of(world, payment.id, "PAYMENT_COMPLETED")
     session.execute(delete(Notification).where(Notification.event_id == event.id))
     session.execute(delete(OutboxEvent).where(OutboxEvent.id == event.id))
@@ -293,26 +305,26 @@ def a_success_nobody_heard_of(world: World, session: Session) -> str:
 
 @plants("I21")
 def a_message_lost(world: World, session: Session) -> str:
-    event = event_of(world, world.house.payment_row(world.paid).id, "PAYMENT_COMPLETED")
+    event = event_of(world, world.payments[world.paid].id, "PAYMENT_COMPLETED")
     session.execute(delete(Notification).where(Notification.event_id == event.id, Notification.channel == "in_app"))
     return event.id
 
 
 @plants("I22")
 def another_gateways_webhook(world: World, session: Session) -> str:
-    row = next(one for one in world.house.rows(WebhookEvent) if one.outcome == "matched")
+    row = next(one for one in world.webhooks if one.outcome == "matched")
     return put(session, WebhookEvent, row.id, gateway="stripe")
 
 
 @plants("I23")
 def a_page_nobody_asked_for(world: World, session: Session) -> str:
-    return put(session, PaymentAttempt, world.house.attempts(world.open)[0].id, called_at=None)
+    return put(session, PaymentAttempt, world.attempts[world.open].id, called_at=None)
 
 
 @plants("I24")
 def one_gateway_refund_counted_twice(world: World, session: Session) -> str:
-    refund, payment = world.house.refunds(world.refunded)[0], world.house.payment_row(world.refunded)
-    attempt = world.house.attempts(world.refunded)[0]
+    refund, payment = world.refunds[world.refunded], world.payments[world.refunded]
+    attempt = world.attempts[world.refunded]
     session.add(a_refund(payment, attempt, status="failed", gateway_refund_id=refund.gateway_refund_id))
     return refund.id
 
@@ -320,7 +332,7 @@ def one_gateway_refund_counted_twice(world: World, session: Session) -> str:
 @plants("I25")
 def a_call_without_an_end(world: World, session: Session) -> str:
     long_ago = world.house.clock.now() - timedelta(hours=1)
-    attempt = world.house.attempts(world.open)[0]
+    attempt = world.attempts[world.open]
     return put(session, PaymentAttempt, attempt.id, status="created", called_at=long_ago, claimed_until=long_ago)
 
 
@@ -391,7 +403,7 @@ def test_planted_breach_is_found(world: World, bypass: Session, invariant: str) 
 @pytest.mark.parametrize(("channel", "recipient"), [("in_app", "u-ada"), ("email", "ada@example.com")])
 def test_message_stored_twice_is_found(world: World, bypass: Session, channel: str, recipient: str) -> None:
     """I21's other half: the same message to the same recipient on the same channel."""
-    event = event_of(world, world.house.payment_row(world.paid).id, "PAYMENT_COMPLETED")
+    event = event_of(world, world.payments[world.paid].id, "PAYMENT_COMPLETED")
     bypass.add(a_notification(event, channel=channel, recipient=recipient))
     assert event.id in found_in(world, bypass)["I21"].row_ids
 
@@ -399,7 +411,7 @@ def test_message_stored_twice_is_found(world: World, bypass: Session, channel: s
 def test_work_due_within_the_target_is_not_overdue(world: World, bypass: Session) -> None:
     """A due time that has just passed is a worker's business, not a breach."""
     just_now = world.house.clock.now() - timedelta(seconds=59)
-    put(bypass, PaymentAttempt, world.house.attempts(world.open)[0].id, due_at=just_now)
+    put(bypass, PaymentAttempt, world.attempts[world.open].id, due_at=just_now)
     assert "I19" not in found_in(world, bypass)
 
 
