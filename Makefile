@@ -23,7 +23,7 @@ help: ## Show this list
 run: $(RUNTIME_STAMP) ## Start the whole system on the embedded default and print its addresses (Ctrl-C stops it)
 	@exec $(PY) -m payflow run $(ARGS)
 
-demo: $(RUNTIME_STAMP) ## Start it, take one order from request to refund, show every step, stop
+demo: $(RUNTIME_STAMP) ## Start it, walk the six journeys of a payment, check how each ends, stop
 	@$(PY) -m payflow demo $(ARGS)
 
 test: $(TEST_STAMP) check ## Lint, types, architecture rules, then the whole test suite

@@ -3,10 +3,16 @@ docs/decisions/0003-celery-settings.md.
 """
 
 import os
+from pathlib import Path
 
 from kombu import Queue
 
-broker_url = os.environ.get("PAYFLOW_BROKER_URL", "redis://127.0.0.1:6379/0")
+_broker_file = os.environ.get("PAYFLOW_BROKER_URL_FILE", "").strip()
+broker_url = (
+    Path(_broker_file).read_text(encoding="utf-8").strip()
+    if _broker_file
+    else os.environ.get("PAYFLOW_BROKER_URL", "redis://127.0.0.1:6379/0")
+)
 _is_amqp = broker_url.startswith(("amqp", "pyamqp"))
 
 GATEWAY_QUEUES = ("gateway.paystack", "gateway.flutterwave", "gateway.stripe")
@@ -19,7 +25,7 @@ task_create_missing_queues = False
 task_routes = {
     "webhooks.*": {"queue": "webhooks"},
     "bookings.*": {"queue": "bookings"},
-    "orders.*": {"queue": "bookings"},
+    "orders.*": {"queue": "sweeps"},
     "notifications.*": {"queue": "notifications"},
     "sweeps.*": {"queue": "sweeps"},
 }

@@ -1,6 +1,6 @@
 """Configuration: one frozen Settings, read from the environment and checked once at start.
 
-Names are the contract (product.md, section 6). A secret may also come from a file: `PAYSTACK_SECRET_KEY_FILE=/run/…`.
+Names are part of the contract. A secret may also come from a file: `PAYSTACK_SECRET_KEY_FILE=/run/…`.
 A gateway without its secret is off; what cannot work stops the start with a sentence that says what to set.
 """
 

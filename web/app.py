@@ -66,7 +66,7 @@ class PayflowApp(OpenAPI):
 def create_app(container: Container | None = None) -> Flask:
     """The app on a container; without one, a container is built from the environment."""
     if container is None:
-        logs.configure()
+        logs.configure(os.environ.get("PAYFLOW_LOG_LEVEL", "INFO"))
         container = wiring.build(Settings.from_environ(os.environ))
     app = PayflowApp(
         "web",

@@ -1,4 +1,4 @@
-"""What clients get: every answer's shape (product.md, section 3). Fields may be added, none renamed.
+"""What clients get: every answer's shape. Fields may be added, none renamed.
 
 Amounts are integers in minor units, moments RFC 3339 in UTC, ids UUIDs.
 """

@@ -86,6 +86,9 @@ class EmailSender:
             raise DeliveryError(
                 "The mail server refused the recipient.", retryable=all(code < 500 for code in codes)
             ) from error
+        except smtplib.SMTPDataError as error:
+            retryable = error.smtp_code < 500
+            raise DeliveryError("The mail server refused the letter.", retryable=retryable) from error
         except (smtplib.SMTPException, OSError) as error:
             raise DeliveryError(f"The mail server could not be reached or said no ({type(error).__name__}).") from error
 

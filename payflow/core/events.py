@@ -1,4 +1,4 @@
-"""The facts payflow publishes. Names and fields are the contract (product.md, section 4): other programs read them.
+"""The facts payflow publishes. Names and fields are the contract: other programs read them.
 
 An event is built inside the transaction that makes it true and stored there as an outbox row.
 """

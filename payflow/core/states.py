@@ -92,7 +92,7 @@ MOVES: dict[str, dict[str, frozenset[str]]] = {
         _O.EXPIRED: frozenset({_O.PAID, _O.REFUNDED}),
         _O.CANCELLED: frozenset({_O.PAID, _O.REFUNDED}),
         # A refund that the gateway reported done may fail afterwards: the money is with us again.
-        _O.REFUNDED: frozenset({_O.PAID}),
+        _O.REFUNDED: frozenset({_O.PAID, _O.COMPLETED}),
     },
     "payment": {
         _P.PENDING: frozenset({_P.PROCESSING, _P.SUCCESS, _P.FAILED, _P.CANCELLED}),

@@ -6,9 +6,8 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 
@@ -29,8 +28,10 @@ def upgrade(engine: Engine) -> None:
 def current(engine: Engine) -> str | None:
     """The database's version (empty before the first migration); None when it cannot be reached."""
     try:
-        with engine.connect() as connection:
-            return MigrationContext.configure(connection).get_current_revision() or ""
+        with engine.execution_options(reads_only=True).connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return ""
+            return connection.scalar(text("SELECT version_num FROM alembic_version")) or ""
     except SQLAlchemyError:
         return None
 

@@ -32,6 +32,9 @@ from payflow.core.act import Act
 from payflow.core.identifiers import new_id
 from payflow.core.states import check_move
 
+MOVED = "moved"
+"""Under this key a session's `info` lists the moves of its transaction, to be logged once they are committed."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
     """An aware UTC datetime; refuses naive ones. SQLite stores it without the zone and gets it back on reading."""
@@ -171,6 +174,15 @@ class Stateful:
                 correlation_id=act.correlation_id,
                 at=act.at,
             )
+        )
+        session.info.setdefault(MOVED, []).append(
+            {
+                "entity": self.entity,
+                "entity_id": self.id,
+                "from_status": self.status,
+                "to_status": status.value,
+                "correlation_id": act.correlation_id,
+            }
         )
         self.status = status.value
         self.updated_at = act.at

@@ -145,13 +145,15 @@ def _confirm_one(tx: Transaction, *, order_id: str) -> None:
     payment = tx.payment_of(order_id, lock=True)
     if payment is None or payment.status != PaymentStatus.SUCCESS:
         return
-    bookings = tx.lock_bookings(item.booking_id for item in order.items if item.active)
+    given_back = tx.refunded_bookings(payment.id)
+    bookings = tx.lock_bookings({item.booking_id for item in order.items if item.active} - given_back)
     try:
         with tx.savepoint():
             _confirm_all(tx, order, bookings)
     except (RuleBroken, Conflict) as error:
         order = tx.lock_order(order_id)
-        if payment.refundable_minor > 0:
+        has_money = payment.refundable_minor > 0
+        if has_money:
             reserve(
                 tx,
                 payment,
@@ -170,6 +172,7 @@ def _confirm_one(tx: Transaction, *, order_id: str) -> None:
             money=order.total,
             detail=f"Paid, but a booking could not be confirmed ({error.detail}); the money is being given back.",
             suggested=DecisionAction.REFUND,
+            decided=DecisionAction.REFUND if has_money else None,
         )
         order.settle_due(None, seen=order.due_at)
         tx.touched_order(order.user_id, order.workspace_id)
@@ -177,7 +180,9 @@ def _confirm_one(tx: Transaction, *, order_id: str) -> None:
     order.completed_at = tx.act.at
     order.move_to(OrderStatus.COMPLETED, tx.act, why="all bookings confirmed")
     order.settle_due(None, seen=order.due_at)
-    order.tries = 0
+    if given_back:  # a booking's money went back before it was confirmed: its release is owed
+        order.owe_now(tx.act.at)
+        tx.ring("bookings.release")
     tx.touched_order(order.user_id, order.workspace_id)
 
 

@@ -10,6 +10,7 @@ from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund, RefundReason, RefundSource
 from payflow.services.access import Caller
+from payflow.services.gateway_calls import AWAITS_VERIFY
 from payflow.services.refund import reserve
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
@@ -43,6 +44,8 @@ class DecisionDesk:
             _carry_out(tx, decision, order, payment, action, by=caller.actor)
             decision.resolved_at, decision.resolved_by = tx.act.at, caller.actor
             decision.action, decision.note = action.value, note[:500] or None
+            if order.status in (OrderStatus.PENDING, OrderStatus.PROCESSING):
+                order.owe_now(order.expires_at)  # an open question had held its expiry up
             tx.touched_order(order.user_id, order.workspace_id)
 
         self._units.run(step, actor=caller.actor)
@@ -81,9 +84,10 @@ def _attempt_of(tx: Transaction, decision: Decision, payment: Payment) -> Paymen
 
 
 def _ask_again(tx: Transaction, attempt: PaymentAttempt) -> None:
-    if attempt.captured_minor:
+    if attempt.captured_minor or attempt.status not in AWAITS_VERIFY:
         raise Conflict("The money of this try is on record; there is nothing to ask.", code="not_applicable")
-    attempt.poll_step, attempt.due_at = 0, tx.act.at
+    attempt.poll_step = 0
+    attempt.owe_now(tx.act.at)
     tx.ring(f"payments.verify:{attempt.gateway}")
 
 

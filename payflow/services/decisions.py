@@ -17,8 +17,12 @@ def open_decision(
     money: Money,
     detail: str,
     suggested: DecisionAction,
+    decided: DecisionAction | None = None,
 ) -> None:
-    """Ask a person, once per kind and subject; asking again changes nothing."""
+    """Ask a person, once per kind and subject; asking again changes nothing.
+
+    `decided`: the workspace's policy has answered already, and the question is kept for the record.
+    """
     if tx.decision_of(kind, subject_id) is not None:
         return
     tx.add(
@@ -32,5 +36,8 @@ def open_decision(
             detail=detail[:500],
             suggested_action=suggested.value,
             created_at=tx.act.at,
+            resolved_at=tx.act.at if decided else None,
+            resolved_by="policy" if decided else None,
+            action=decided.value if decided else None,
         )
     )

@@ -104,8 +104,10 @@ def _next(found: Row) -> list[Next]:
         steps.append(Next("The bookings are confirmed.", order["due_at"]))
     elif order["status"] == "pending":
         steps.append(Next("The customer starts a payment.", None))
-    if order["status"] in ("pending", "processing", "failed"):
+    if order["status"] in ("pending", "processing"):
         steps.append(Next("The order expires unless it is paid.", order["expires_at"]))
+    elif order["status"] == "failed":
+        steps.append(Next("The customer may try again until then; else it stays failed.", order["expires_at"]))
     return steps
 
 

@@ -38,7 +38,7 @@ T = TypeVar("T")
 _log = logs.get(__name__)
 
 BATCH = 64
-CALL_LEASE_SECONDS = 60
+CALL_LEASE_SECONDS = 90
 """Longer than a command to a gateway may take: while it runs, nobody else sends it."""
 ASK_LEASE_SECONDS = 15
 """A question may be asked twice; after this long somebody else asks."""

@@ -16,6 +16,7 @@ from payflow.core.money import Money
 from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus
 from payflow.core.web_addresses import is_allowed_return_url
 from payflow.gateways.base import Gateway, InitiateRequest
+from payflow.gateways.registry import choose
 from payflow.models.access import User, Workspace
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
@@ -184,23 +185,10 @@ class PaymentService:
         self, order: Order, workspace: Workspace, user: User, wanted: str, reference: str, payment_method: str | None
     ) -> Gateway:
         """The gateway asked for, or for `auto` the first enabled one that can take this amount."""
-        enabled = [name for name in workspace.enabled_gateways or self._gateways if name in self._gateways]
-        if wanted != "auto" and wanted not in enabled:
-            raise InvalidInput(
-                f"gateway must be one of: auto, {', '.join(enabled) or 'none is enabled'}.",
-                code="unknown_gateway",
-                pointer="/gateway",
-            )
-        refused: InvalidInput | None = None
-        for name in enabled if wanted == "auto" else [wanted]:
-            request = initiate_request(order, user, reference, self._public_url, payment_method)
-            try:
-                self._gateways[name].check(request)
-            except InvalidInput as error:
-                refused = error
-                continue
-            return self._gateways[name]
-        raise refused or InvalidInput("No gateway is enabled.", code="no_gateway", pointer="/gateway")
+        allowed = workspace.enabled_gateways or list(self._gateways)
+        enabled = {name: self._gateways[name] for name in allowed if name in self._gateways}
+        request = initiate_request(order, user, reference, self._public_url, payment_method)
+        return choose(enabled, order.currency, wanted, request=request)
 
 
 def initiate_request(

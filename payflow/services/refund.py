@@ -244,7 +244,9 @@ def fail_refund(tx: Transaction, refund: Refund, *, error: str) -> None:
             if payment.status == PaymentStatus.REFUNDED:
                 payment.move_to(PaymentStatus.SUCCESS, tx.act, why="a refund came back")
             if order.status == OrderStatus.REFUNDED:
-                order.move_to(OrderStatus.PAID, tx.act, why="a refund came back")
+                before = OrderStatus.COMPLETED if order.completed_at else OrderStatus.PAID
+                order.move_to(before, tx.act, why="a refund came back")
+                order.settle_due(None, seen=order.due_at)
         payment.refund_reserved_minor -= refund.amount_minor
         payment.updated_at = tx.act.at
     tx.publish(refund.event(EventType.REFUND_FAILED, tx.act, order=order))

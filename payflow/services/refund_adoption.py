@@ -75,7 +75,9 @@ def _bring_in_line(
             event.tries += 1
             event.claimed_until = None
             event.due_at = INBOX_BACKOFF.next_at(event.tries, tx.act.at)
-            event.parked_at = tx.act.at if event.due_at is None else None
+            if event.due_at is None:
+                event.parked_at, event.outcome = tx.act.at, "parked"
+                _log.error("a refund webhook could not be handled", action="webhook.parked", webhook_event_id=event.id)
         return
     for event in events:
         event.handled_at, event.outcome = tx.act.at, "matched"

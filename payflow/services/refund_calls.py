@@ -1,7 +1,7 @@
 """The links that move refunds at gateways: submit once, ask until the end is known.
 
 A gateway without idempotent refunds is probed by listing before any second request, and the second request waits until
-the first cannot be alive any more; what stays unclear goes to a person (reliability.md, section 2.9: "ask, then send
+the first cannot be alive any more; what stays unclear goes to a person ("ask, then send
 again" still gives money back twice when the first request is merely slow).
 """
 

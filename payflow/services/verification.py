@@ -99,23 +99,35 @@ def _ask_again(
 def _receive_further(
     tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, result: Verification
 ) -> None:
-    """Further successful transactions on one reference (Flutterwave lets a page be paid twice): each is a try of its own
-    on record, and surplus."""
+    """Further successful transactions on one reference (Flutterwave lets a page be paid twice): each is on record as a
+    try of its own, and surplus."""
     if payment.captured_minor == 0 or result.reference not in (attempt.reference, attempt.session_id):
         return
     for extra in (result, *result.extra_successes):
         if extra.outcome is not Outcome.SUCCEEDED:
             continue
-        known = extra.transaction_id and tx.attempt_by_transaction(attempt.gateway, extra.transaction_id)
-        if known or extra.transaction_id is None or extra.amount is None or extra.amount.currency != attempt.currency:
+        if extra.transaction_id is None or tx.attempt_by_transaction(attempt.gateway, extra.transaction_id):
+            continue
+        if extra.amount is None or extra.amount.currency != attempt.currency:
+            detail = f"a second transaction on {attempt.reference} cannot be booked: {extra.amount}"
+            open_decision(
+                tx,
+                DecisionKind.WRONG_CURRENCY,
+                subject_id=attempt.id,
+                order=order,
+                money=extra.amount or attempt.amount,
+                detail=detail,
+                suggested=DecisionAction.REFUND,
+            )
+            _log.error(detail, action="verify.mismatch", attempt_id=attempt.id, order_id=order.id)
             continue
         second = PaymentAttempt(
             payment_id=payment.id,
             order_id=order.id,
             gateway=attempt.gateway,
             reference=f"{attempt.reference}.{extra.transaction_id}"[:64],
-            amount_minor=extra.amount.amount_minor,
-            currency=extra.amount.currency,
+            amount_minor=payment.amount_minor,
+            currency=payment.currency,
             status=AttemptStatus.ABANDONED.value,
             moves=0,
             tries=0,
@@ -220,6 +232,7 @@ def _decide_order(tx: Transaction, order: Order, payment: Payment, attempt: Paym
         order.owe_now(tx.act.at)
         tx.ring("bookings.confirm")
         return
+    goes_back = workspace.late_payment != "decide" or order.status == OrderStatus.CANCELLED
     open_decision(
         tx,
         DecisionKind.LATE_PAYMENT,
@@ -228,8 +241,9 @@ def _decide_order(tx: Transaction, order: Order, payment: Payment, attempt: Paym
         money=attempt.amount,
         detail=f"Money came after the order was {order.status}.",
         suggested=DecisionAction.REFUND,
+        decided=DecisionAction.REFUND if goes_back else None,
     )
-    if workspace.late_payment != "decide" or order.status == OrderStatus.CANCELLED:
+    if goes_back:
         reserve(
             tx,
             payment,
@@ -263,16 +277,18 @@ def _give_back_surplus(
             EventType.PAYMENT_EXCESS, tx.act, order=order, reference=attempt.reference, booking_ids=[], **data
         )
     )
-    if tx.get(Workspace, order.workspace_id).excess_payment == "decide":
-        open_decision(
-            tx,
-            kind,
-            subject_id=attempt.id,
-            order=order,
-            money=money,
-            detail=f"{money} came in beyond what the order costs.",
-            suggested=DecisionAction.REFUND,
-        )
+    asks = tx.get(Workspace, order.workspace_id).excess_payment == "decide"
+    open_decision(
+        tx,
+        kind,
+        subject_id=attempt.id,
+        order=order,
+        money=money,
+        detail=f"{money} came in beyond what the order costs.",
+        suggested=DecisionAction.REFUND,
+        decided=None if asks else DecisionAction.REFUND,
+    )
+    if asks:
         return
     reserve(
         tx,

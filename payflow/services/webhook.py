@@ -18,7 +18,7 @@ from payflow.models.webhook_event import WebhookEvent
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
-PROCESS_LEASE_SECONDS = 10
+PROCESS_LEASE_SECONDS = 45
 BATCH = 64
 
 

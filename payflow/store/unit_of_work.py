@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Engine
@@ -24,6 +25,8 @@ from payflow.core.clock import Clock
 from payflow.core.errors import RuleBroken
 from payflow.core.events import Event
 from payflow.models.access import User, Workspace
+from payflow.models.base import MOVED
+from payflow.models.order import Order
 from payflow.store.engine import answering, reader
 from payflow.store.repositories import Repositories
 
@@ -54,6 +57,13 @@ class Transaction(Repositories):
         workspace = self.session.get(Workspace, event.workspace_id)
         bus.publish(self.session, event, self.act, user=user, workspace=workspace)
         self.ring("notifications.fan_out")
+
+    def lock_order(self, order_id: str) -> Order:
+        """As Repositories.lock_order; a worker's step is signed with the order's correlation id."""
+        order = super().lock_order(order_id)
+        if self.act.correlation_id is None and order.correlation_id is not None:
+            self.act = replace(self.act, correlation_id=order.correlation_id)
+        return order
 
     def ring(self, kind: str) -> None:
         """Ring this bell once the transaction is committed."""
@@ -102,6 +112,8 @@ class UnitOfWork:
         with answering():
             outcome: tuple[T, Transaction] = once(self._once, step, actor, correlation_id)
         result, done = outcome
+        for moved in done.session.info.get(MOVED, ()):
+            _log.info("state moved", action="state.moved", **moved)
         if done.stale:
             self._cache.forget(done.stale)
         for kind in done.bells:

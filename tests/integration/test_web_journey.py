@@ -7,7 +7,7 @@ from tests.house import House
 
 
 def test_from_booking_to_completed_order_to_refund(house: House, ada: Client, anybody: Client) -> None:
-    """Each step answers what product.md says, and the webhook is enough to finish the payment."""
+    """Each step answers what the contract says, and the webhook is enough to finish the payment."""
     bookings = [ada.post("/bookings/", a_booking_body(house)).get_json() for _ in range(2)]
     assert [one["status"] for one in bookings] == ["pending", "pending"]
 

@@ -623,7 +623,9 @@ def upgrade() -> None:
             )
         return
     op.execute(SQLITE_SLOT.format(verb="insert", when="INSERT"))
-    op.execute(SQLITE_SLOT.format(verb="update", when="UPDATE OF status, starts_at, ends_at, resource_id, workspace_id"))
+    op.execute(
+        SQLITE_SLOT.format(verb="update", when="UPDATE OF status, starts_at, ends_at, resource_id, workspace_id")
+    )
     for table in APPEND_ONLY:
         for verb in ("UPDATE", "DELETE"):
             op.execute(

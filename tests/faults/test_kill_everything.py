@@ -15,10 +15,9 @@ import pytest
 
 from tests.live import Live, completed, one_effect_each, running
 
-pytestmark = pytest.mark.acceptance
+pytestmark = pytest.mark.faults
 
 
-@pytest.mark.faults
 @pytest.mark.slow
 def test_fifty_payments_survive_the_death_of_all_workers_and_of_the_broker(tmp_path: Path) -> None:
     """kill -9 of every worker and of the broker in the middle of 50 payments, broker data deleted: all 50 end right."""
