@@ -13,9 +13,9 @@ pytest_plugins = ["tests.nodes", "tests.databases"]
 
 
 @pytest.fixture
-def house(database_url: str) -> Iterator[House]:
-    """A whole house with a held clock; the test plays the worker."""
-    with open_house(database_url) as opened:
+def house(database_url: str, request: pytest.FixtureRequest) -> Iterator[House]:
+    """A whole house with a held clock; the test plays the worker. Settings by indirect parametrisation."""
+    with open_house(database_url, **getattr(request, "param", {})) as opened:
         yield opened
 
 

@@ -41,6 +41,7 @@ def assert_same_money(house: House) -> None:
             continue
         attempt = here[reference]
         assert attempt.status in ("succeeded", "mismatched"), f"lost: {reference} is paid there, {attempt.status} here"
-        assert attempt.captured_minor == sums["taken_minor"], reference
+        is_not_counted = attempt.status == "mismatched" and not attempt.captured_minor
+        assert is_not_counted or attempt.captured_minor == sums["taken_minor"], reference
         back = sum(one.amount_minor for one in refunds if one.attempt_id == attempt.id and one.status == "completed")
         assert back == sums["returned_minor"], f"{reference}: {back} went back here, {sums['returned_minor']} there"

@@ -9,6 +9,7 @@ paid here: money that comes too late can be tried.
 import hashlib
 import itertools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -147,7 +148,9 @@ class Stripe:
                 self._desk.keys.restore(key, Kept(asked, refund.created_at, refund.charge_id, again))
 
     def _session_answer(self, charge: Charge) -> Callable[[], Response]:
-        return lambda: answer_json(200, shapes.session(charge, ("open", "unpaid"), url=self._page_url(charge)))
+        """Answer with the session as it was when it was made."""
+        fresh = replace(charge, status=ChargeStatus.OPEN, meanwhile=None, currency=charge.requested_currency)
+        return lambda: answer_json(200, shapes.session(fresh, ("open", "unpaid"), url=self._page_url(charge)))
 
     def _refund_answer(self, refund: Refund, charge: Charge) -> Callable[[], Response]:
         return lambda: answer_json(200, shapes.refund(refund, charge, is_new=True))

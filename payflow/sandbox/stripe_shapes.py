@@ -235,11 +235,15 @@ def charge(row: Charge, refunds: list[Refund]) -> dict[str, Any]:
         "outcome": None,
         "paid": is_paid,
         "payment_intent": intent_id(row),
-        "payment_method_details": {"type": "card", "card": {"brand": "visa", "last4": "4242", "country": "US"}},
+        "payment_method_details": {"type": "card", "card": {
+            "amount_authorized": None, "brand": "visa", "checks": None, "country": "US", "exp_month": 12,
+            "exp_year": 2030, "fingerprint": "xyz", "funding": "credit", "installments": None, "last4": "4242",
+            "mandate": None, "network": "visa", "three_d_secure": None, "wallet": None,
+        }},
         "refunded": back >= row.charged_minor,
         "refunds": None,
         "status": "succeeded" if is_paid else "failed",
-    }
+    }  # fmt: skip
 
 
 def refund(row: Refund, paid: Charge, *, is_new: bool = False) -> dict[str, Any]:

@@ -76,8 +76,9 @@ class GatewayCalls:
         jobs = [job for job in (self._prepare(attempt_id) for attempt_id in claimed) if job is not None]
         outcomes = self._side_by_side.run(partial(self._open_page, self._gateways[gateway]), jobs)
         orders: list[str] = []
-        for (attempt_id, _, _), outcome in zip(jobs, outcomes, strict=True):
-            order_id = self._store(attempt_id, partial(self._store_initiate, attempt_id=attempt_id, outcome=outcome))
+        for (attempt_id, _, called_before), outcome in zip(jobs, outcomes, strict=True):
+            store = partial(self._store_initiate, attempt_id=attempt_id, outcome=outcome, called_before=called_before)
+            order_id = self._store(attempt_id, store)
             if order_id:
                 orders.append(order_id)
         return orders
@@ -110,7 +111,12 @@ class GatewayCalls:
         return gateway.initiate(request)
 
     def _store_initiate(
-        self, tx: Transaction, *, attempt_id: str, outcome: Initiated | LostInitiate | BaseException
+        self,
+        tx: Transaction,
+        *,
+        attempt_id: str,
+        outcome: Initiated | LostInitiate | BaseException,
+        called_before: bool,
     ) -> str | None:
         order, payment, attempt = lock_attempt(tx, attempt_id)
         if attempt.status not in AWAITS_INITIATE:
@@ -152,7 +158,7 @@ class GatewayCalls:
             fail_payment(tx, order, payment, attempt, error=outcome.detail)
             attempt.settle_due(None, seen=attempt.due_at)
         elif isinstance(outcome, GatewayUnavailable):
-            if attempt.status == AttemptStatus.CREATED:
+            if not called_before:
                 attempt.called_at = None  # it did not act: the next call is the first one
             _later(attempt, tx.act.at, outcome)
         elif isinstance(outcome, OutcomeUnknown):

@@ -108,17 +108,17 @@ def close_order(tx: Transaction, order: Order, status: OrderStatus, *, why: str)
 
 
 def remove_bookings(tx: Transaction, order: Order, booking_ids: set[str], *, why: str) -> None:
-    """Take bookings off an unpaid order: priced anew while pending; cancelled when emptied or tried before."""
+    """Take bookings off an unpaid order: priced anew while pending; cancelled when what is left costs nothing, or when
+    it was tried before."""
     left = [item for item in order.items if item.active and item.booking_id not in booking_ids]
+    worth_minor = sum(item.price_minor for item in left)
     for item in order.items:
         if item.booking_id in booking_ids:
             item.active = False
-    if left and order.status == OrderStatus.PENDING:
+    if worth_minor > order.discount_minor and order.status == OrderStatus.PENDING:
         workspace = tx.get(Workspace, order.workspace_id)
         totals = price(
-            (item.booking.price for item in left),
-            tax_bps=workspace.tax_bps,
-            discount_minor=min(order.discount_minor, sum(item.price_minor for item in left)),
+            (item.booking.price for item in left), tax_bps=workspace.tax_bps, discount_minor=order.discount_minor
         )
         order.subtotal_minor, order.discount_minor = totals.subtotal_minor, totals.discount_minor
         order.tax_minor, order.total_minor = totals.tax_minor, totals.total_minor

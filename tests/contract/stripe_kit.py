@@ -61,7 +61,7 @@ def a_gateway(
         base_url=base_url,
         webhook_secrets=webhook_secrets,
         clock=clock or HeldClock(at(NOW)),
-        options=TransportOptions(recorder=kept, sleep=kept.slept.append, **limits),
+        options=TransportOptions(**({"recorder": kept, "sleep": kept.slept.append} | limits)),
     )
 
 

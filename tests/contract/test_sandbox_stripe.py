@@ -141,10 +141,8 @@ def test_golden_requests_of_the_official_library_are_accepted(stripe: Stripe) ->
         path, body = golden["path"], golden["body"]
         for theirs, ours in names.items():
             path, body = path.replace(theirs, ours), body.replace(theirs, ours)
-        answer = stripe.client.open(
-            "/stripe" + path, method=golden["method"], headers={**golden["headers"], "authorization": KEY["Authorization"]},
-            data=body,
-        )  # fmt: skip
+        headers = {**golden["headers"], "authorization": KEY["Authorization"]}
+        answer = stripe.client.open("/stripe" + path, method=golden["method"], headers=headers, data=body)
         statuses.append((golden["method"], answer.status_code))
         if not names:
             stripe.pay()
@@ -499,8 +497,8 @@ def test_key_when_in_flight_then_409_and_afterwards_the_answer() -> None:
             target=lambda: answers.append(requests.post(url, data=ORDER, headers=headers, timeout=5))
         )
         slow.start()
-        while not requests.get(f"{sandbox.url}/sandbox/faults", timeout=5).json()["faults"] == []:
-            pass
+        while not requests.get(f"{sandbox.url}/sandbox/faults", timeout=5).json()["faults"][0]["used"]:
+            assert slow.is_alive()
         turned_away = requests.post(url, data=ORDER, headers=headers, timeout=5)
         slow.join()
         assert (turned_away.status_code, turned_away.json()["error"]["code"]) == (409, "idempotency_key_in_use")

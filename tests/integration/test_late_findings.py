@@ -28,7 +28,7 @@ def test_a_booking_given_back_before_confirmation_is_not_confirmed(house: House)
 
 
 def test_a_whole_refund_that_comes_back_leaves_the_order_completed_and_asks_a_person(house: House) -> None:
-    """Refunded whole, then the gateway takes its word back: payment success again, the order where it was, a decision."""
+    """Refunded whole, then the gateway takes its word back: payment success again, order as before, a decision."""
     order_id = house.paid()
     reference = house.attempts(order_id)[0].reference
     house.fault("refund_fails_after_success", reference=reference, params={"seconds": 30})
