@@ -14,20 +14,34 @@ from typing import Any
 
 import structlog
 
-_SECRET = re.compile(r"(sk_(?:test|live)_|FLWSECK|whsec_|rk_(?:test|live)_|pfk_|Bearer\s+)[A-Za-z0-9_\-.=]+")
-_CARD = re.compile(r"\b\d(?:[ -]?\d){12,18}\b")
+_SECRET = re.compile(
+    r"(sk_(?:test|live)_|FLWSECK|whsec_|rk_(?:test|live)_|pfk_|(?i:Bearer)\s+|\beyJ)[A-Za-z0-9_\-.=+/]+"
+)
+_URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
+_CARD = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b|(\b\d(?:[ -]?\d){12,18}\b)", re.IGNORECASE)
+"""Our own ids come first, so that one made of digits only stays readable."""
 
 
 def mask(text: str) -> str:
-    """Take secret keys, bearer tokens and card-shaped numbers out of a text."""
-    return _CARD.sub("[digits]", _SECRET.sub(r"\1[masked]", text))
+    """Take secret keys, tokens, passwords in addresses and card-shaped numbers out of a text."""
+    text = _URL_PASSWORD.sub(r"\1[masked]@", _SECRET.sub(r"\1[masked]", text))
+    return _CARD.sub(lambda found: "[digits]" if found.group(1) else found.group(), text)
 
 
 def _masked(_logger: object, _method: str, entry: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in entry.items():
-        if isinstance(value, str):
-            entry[key] = mask(value)
+        entry[key] = _masked_value(value)
     return entry
+
+
+def _masked_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return mask(value)
+    if isinstance(value, dict):
+        return {key: _masked_value(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_masked_value(item) for item in value]
+    return value
 
 
 def configure(level: str = "INFO") -> None:

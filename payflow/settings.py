@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from payflow.core.errors import ConfigurationError
 from payflow.core.polling import DEFAULT_POLL_PLAN
+from payflow.core.web_addresses import is_allowed_return_url
 
 GATEWAYS = ("paystack", "flutterwave", "stripe")
 
@@ -85,14 +86,15 @@ class Settings:
             database_url=env.secret("PAYFLOW_DATABASE_URL") or f"sqlite:///{data_dir / 'payflow.db'}",
             broker_url=_required(env.secret("PAYFLOW_BROKER_URL"), "PAYFLOW_BROKER_URL"),
             cache_url=env.secret("PAYFLOW_CACHE_URL"),
-            public_url=env.text(
-                "PAYFLOW_PUBLIC_URL", f"http://127.0.0.1:{env.integer('PAYFLOW_WEB_PORT', 8000)}"
-            ).rstrip("/"),
+            public_url=(
+                *env.addresses("PAYFLOW_PUBLIC_URL"),
+                f"http://127.0.0.1:{env.integer('PAYFLOW_WEB_PORT', 8000, least=1)}",
+            )[0].rstrip("/"),
             jwt_secret=jwt_secret,
             jwks_url=jwks_url,
             jwt_audience=env.optional("PAYFLOW_JWT_AUDIENCE"),
             jwt_issuer=env.optional("PAYFLOW_JWT_ISSUER"),
-            return_url_allowlist=env.words("PAYFLOW_RETURN_URL_ALLOWLIST"),
+            return_url_allowlist=env.addresses("PAYFLOW_RETURN_URL_ALLOWLIST"),
             smtp_url=env.secret("PAYFLOW_SMTP_URL"),
             mail_from=env.text("PAYFLOW_MAIL_FROM", "payflow <no-reply@payflow.invalid>"),
             mode=mode,
@@ -142,9 +144,17 @@ class _Reader:
             return Path(path).read_text(encoding="utf-8").strip() or None
         except OSError as error:
             raise ConfigurationError(f"{name}_FILE cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{name}_FILE cannot be read: it is not UTF-8 text.") from error
 
     def words(self, name: str) -> tuple[str, ...]:
         return tuple(word.strip() for word in self._environ.get(name, "").split(",") if word.strip())
+
+    def addresses(self, name: str) -> tuple[str, ...]:
+        for word in self.words(name):
+            if not is_allowed_return_url(word, [word]):
+                raise ConfigurationError(f"{name} must hold http(s) addresses such as https://shop.example/paid.")
+        return self.words(name)
 
     def flag(self, name: str) -> bool:
         return self.text(name, "0").lower() in ("1", "true", "yes", "on")
@@ -203,4 +213,7 @@ def _webhook_secrets(env: _Reader, name: str, secret_key: str) -> tuple[str, ...
     value = env.secret(variable)
     if value is None:
         raise ConfigurationError(f"{name} is on, so set {variable}: its webhooks cannot be trusted without it.")
-    return tuple(word.strip() for word in value.split(",") if word.strip())
+    words = tuple(word.strip() for word in value.split(",") if word.strip())
+    if not words:
+        raise ConfigurationError(f"{variable} holds no secret.")
+    return words

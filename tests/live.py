@@ -198,8 +198,15 @@ def completed(live: Live, order_ids: list[str]) -> bool:
     return set(live.statuses(order_ids).values()) == {"completed"}
 
 
+def all_told(live: Live) -> bool:
+    """Whether every event has its messages and every message is out."""
+    owed = "SELECT id FROM notifications WHERE sent_at IS NULL AND parked_at IS NULL"
+    return not live.rows("SELECT id FROM outbox_events WHERE fanned_out_at IS NULL") and not live.rows(owed)
+
+
 def one_effect_each(live: Live, order_ids: list[str]) -> None:
-    """One capture per order, each message once, each charge once."""
+    """Once everything owed is told: one capture per order, each message once."""
+    live.wait_for(lambda: all_told(live), 60, "all messages are out")
     for order_id in order_ids:
         key = order_id if live.container.engine.dialect.name == "postgresql" else order_id.replace("-", "")
         kinds = Counter(

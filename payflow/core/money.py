@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 
 from iso4217 import Currency as IsoCurrency
@@ -15,6 +16,8 @@ from payflow.core.errors import InvalidInput
 
 MAX_MINOR = 100_000_000_000
 """The largest single amount taken (minor units): a typing mistake, not a booking, lies beyond it."""
+_LARGEST_POWER = 30
+"""Beyond 10^30 nothing is money; turning `1e999999` into an integer would take for ever."""
 
 
 @cache
@@ -45,12 +48,16 @@ class Money:
 
     @classmethod
     def from_major(cls, amount: Decimal | int, currency: str) -> Money:
-        """Exact conversion from major units; refuses more decimals than the currency has."""
-        scaled = Decimal(amount).scaleb(exponent(currency))
-        whole = scaled.to_integral_value()
-        if scaled != whole:
+        """Exact conversion from major units; refuses more decimals than the currency has, and anything but the types."""
+        if type(amount) is not int and type(amount) is not Decimal:
+            raise InvalidInput("An amount in major units is an integer or a Decimal.", code="invalid_amount")
+        exact = Decimal(amount)
+        if not exact.is_finite() or (exact and abs(exact.adjusted()) > _LARGEST_POWER):
+            raise InvalidInput("That amount is out of range.", code="invalid_amount")
+        minor = Fraction(exact) * 10 ** exponent(currency)  # a Decimal would round to its context's 28 digits
+        if minor.denominator != 1:
             raise InvalidInput(f"{amount} has more decimals than {currency} allows.", code="invalid_amount")
-        return cls(int(whole), currency)
+        return cls(minor.numerator, currency)
 
     def to_major(self) -> Decimal:
         return Decimal(self.amount_minor).scaleb(-exponent(self.currency))

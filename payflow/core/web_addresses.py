@@ -19,7 +19,9 @@ def is_allowed_return_url(url: str, allowed: Iterable[str]) -> bool:
         port = found.port
     except ValueError:
         return False
-    if found.scheme not in ("http", "https") or not found.hostname or found.username is not None or ".." in found.path:
+    if found.scheme not in ("http", "https") or not found.hostname or found.username is not None:
+        return False
+    if ".." in found.path.lower().replace("%2e", "."):  # browsers read %2e%2e as ".." too
         return False
     for address in allowed:
         base = urlsplit(address)
