@@ -7,6 +7,7 @@ themselves. An outage costs speed only: every failure reads as a miss.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -58,9 +59,10 @@ class NoCache:  # every method takes what the protocol says
 class RedisCache:
     """The cache on a Redis-compatible server; short time-outs, never an error to the caller."""
 
-    def __init__(self, url: str, *, prefix: str = "payflow:cache:") -> None:
+    def __init__(self, url: str, *, of: str = "") -> None:
+        """`of` is the address of the database whose rows are cached: two systems may share one server."""
         self._redis = redis.Redis.from_url(url, socket_timeout=0.5, socket_connect_timeout=0.5)
-        self._prefix = prefix
+        self._prefix = f"payflow:cache:{hashlib.sha256(of.encode()).hexdigest()[:12]}:"
 
     def _stamp_key(self, family: str) -> str:
         return f"{self._prefix}stamp:{family}"

@@ -74,7 +74,7 @@ def build(
     """Wire a container; opens no connection yet. `worker` is the name under which a worker claims work."""
     clock = clock or SystemClock()
     engine = make_engine(settings.database_url)
-    cache: Cache = RedisCache(settings.cache_url) if settings.cache_url else NoCache()
+    cache: Cache = RedisCache(settings.cache_url, of=settings.database_url) if settings.cache_url else NoCache()
     bells = bells or dispatch.celery_bells(settings.broker_url, cache)
     units = UnitOfWork(engine, clock, cache, bells, worker=worker)
     gateways = build_gateways(settings, clock)

@@ -58,7 +58,7 @@ class CeleryBells:
             return
         with self._changed:
             self._waiting[kind] = None
-            if self._ringer is None or self._pid != os.getpid():  # threads do not survive a fork
+            if self._ringer is None or self._pid != os.getpid() or not self._ringer.is_alive():  # a fork ends threads
                 self._pid = os.getpid()
                 self._ringer = threading.Thread(target=self._ring_for_ever, name="bells", daemon=True)
                 self._ringer.start()

@@ -82,19 +82,23 @@ class Settings:
             raise ConfigurationError("Set PAYFLOW_JWT_SECRET (32 characters or more) or PAYFLOW_JWKS_URL.")
         if jwt_secret is not None and len(jwt_secret) < 32:
             raise ConfigurationError("PAYFLOW_JWT_SECRET must have 32 characters or more (RFC 7518, section 3.2).")
+        broker_url = _required(env.secret("PAYFLOW_BROKER_URL"), "PAYFLOW_BROKER_URL")
+        broker_keeps_cache = broker_url.startswith(("redis://", "rediss://"))
         settings = cls(
             database_url=env.secret("PAYFLOW_DATABASE_URL") or f"sqlite:///{data_dir / 'payflow.db'}",
-            broker_url=_required(env.secret("PAYFLOW_BROKER_URL"), "PAYFLOW_BROKER_URL"),
-            cache_url=env.secret("PAYFLOW_CACHE_URL"),
-            public_url=(
-                *env.addresses("PAYFLOW_PUBLIC_URL"),
-                f"http://127.0.0.1:{env.integer('PAYFLOW_WEB_PORT', 8000, least=1)}",
-            )[0].rstrip("/"),
+            broker_url=broker_url,
+            cache_url=env.secret("PAYFLOW_CACHE_URL") or (broker_url if broker_keeps_cache else None),
+            public_url=env.address(
+                "PAYFLOW_PUBLIC_URL", f"http://127.0.0.1:{env.integer('PAYFLOW_WEB_PORT', 8000, least=1)}"
+            ),
             jwt_secret=jwt_secret,
             jwks_url=jwks_url,
             jwt_audience=env.optional("PAYFLOW_JWT_AUDIENCE"),
             jwt_issuer=env.optional("PAYFLOW_JWT_ISSUER"),
-            return_url_allowlist=env.addresses("PAYFLOW_RETURN_URL_ALLOWLIST"),
+            return_url_allowlist=tuple(
+                env.checked_address("PAYFLOW_RETURN_URL_ALLOWLIST", word)
+                for word in env.words("PAYFLOW_RETURN_URL_ALLOWLIST")
+            ),
             smtp_url=env.secret("PAYFLOW_SMTP_URL"),
             mail_from=env.text("PAYFLOW_MAIL_FROM", "payflow <no-reply@payflow.invalid>"),
             mode=mode,
@@ -150,11 +154,13 @@ class _Reader:
     def words(self, name: str) -> tuple[str, ...]:
         return tuple(word.strip() for word in self._environ.get(name, "").split(",") if word.strip())
 
-    def addresses(self, name: str) -> tuple[str, ...]:
-        for word in self.words(name):
-            if not is_allowed_return_url(word, [word]):
-                raise ConfigurationError(f"{name} must hold http(s) addresses such as https://shop.example/paid.")
-        return self.words(name)
+    def address(self, name: str, default: str) -> str:
+        return self.checked_address(name, self.text(name, default)).rstrip("/")
+
+    def checked_address(self, name: str, address: str) -> str:
+        if not is_allowed_return_url(address, [address]):
+            raise ConfigurationError(f"{name} must be an http(s) address such as https://shop.example/paid.")
+        return address
 
     def flag(self, name: str) -> bool:
         return self.text(name, "0").lower() in ("1", "true", "yes", "on")

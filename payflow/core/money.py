@@ -48,7 +48,7 @@ class Money:
 
     @classmethod
     def from_major(cls, amount: Decimal | int, currency: str) -> Money:
-        """Exact conversion from major units; refuses more decimals than the currency has, and anything but the types."""
+        """Exact conversion from major units; refuses other types and more decimals than the currency has."""
         if type(amount) is not int and type(amount) is not Decimal:
             raise InvalidInput("An amount in major units is an integer or a Decimal.", code="invalid_amount")
         exact = Decimal(amount)
