@@ -11,6 +11,7 @@ from payflow.channels.email import EmailSender
 from payflow.core.clock import Clock, SystemClock
 from payflow.core.polling import PollPlan
 from payflow.gateways.base import Gateway
+from payflow.gateways.calls import TransportOptions
 from payflow.gateways.registry import build_gateways
 from payflow.services.booking import BookingService
 from payflow.services.gateway_calls import GatewayCalls
@@ -69,15 +70,21 @@ class Container:
 
 
 def build(
-    settings: Settings, *, clock: Clock | None = None, bells: Bells | None = None, worker: str | None = None
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    bells: Bells | None = None,
+    worker: str | None = None,
+    transport: TransportOptions | None = None,
 ) -> Container:
-    """Wire a container; opens no connection yet. `worker` is the name under which a worker claims work."""
+    """Wire a container; opens no connection yet. `worker` is the name under which a worker claims work, `transport`
+    the limits of calls to gateways."""
     clock = clock or SystemClock()
     engine = make_engine(settings.database_url)
     cache: Cache = RedisCache(settings.cache_url, of=settings.database_url) if settings.cache_url else NoCache()
     bells = bells or dispatch.celery_bells(settings.broker_url, cache)
     units = UnitOfWork(engine, clock, cache, bells, worker=worker)
-    gateways = build_gateways(settings, clock)
+    gateways = build_gateways(settings, clock, transport)
     side_by_side = SideBySide(threads=CALLS_AT_ONCE)
     orders = OrderService(units, clock, order_ttl_seconds=settings.order_ttl_seconds)
     refunds = RefundService(units, clock)

@@ -180,6 +180,7 @@ def command_lines(*, data_dir: Path, ports: Ports, development: DevelopmentSecre
         "web": [
             *(*python, "gunicorn", "web.app:create_app()", "--bind", f"{HOST}:{ports.web}", "--no-control-socket"),
             *("--worker-class", "gthread", "--workers", "1", "--threads", "16", "--graceful-timeout", "10"),
+            *("--keep-alive", "30"),
         ],
         "money": [*worker, "-n", "money@%h", "-c", "16", "-Q", MONEY_QUEUES],
         "core": [*worker, "-n", "core@%h", "-c", "8", "-Q", CORE_QUEUES],

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import smtplib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import EmailMessage
-from email.utils import parseaddr
+from email.utils import getaddresses
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -16,6 +17,7 @@ from payflow.channels import in_app
 from payflow.core.errors import ConfigurationError, DeliveryError
 
 TIMEOUT_SECONDS = 15
+_MAILBOX = re.compile(r"[^\s@,;:<>()\[\]\"\\]+@[^\s@,;:<>()\[\]\"\\]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,7 @@ class EmailSender:
 
     def send(self, letter: Letter) -> None:
         """Hand the letter to the server. Raises DeliveryError; `retryable` is False for an address refused for good."""
-        address = parseaddr(letter.recipient)[1]
-        if "@" not in address or any(character in letter.recipient for character in "\r\n"):
-            raise DeliveryError("The address cannot be written to.", retryable=False)
+        address = _one_address(letter.recipient)
         message = EmailMessage()
         message["From"], message["To"] = self._mail_from, address
         message["Subject"] = " ".join(letter.subject.split())
@@ -103,3 +103,12 @@ class EmailSender:
         if parts.username:
             server.login(unquote(parts.username), unquote(parts.password or ""))
         return server
+
+
+def _one_address(recipient: str) -> str:
+    """The address in `name@host` or `Name <name@host>`, as it stands there. Raises DeliveryError, for good."""
+    found = getaddresses([recipient])
+    address = found[0][1] if len(found) == 1 else ""
+    if not _MAILBOX.fullmatch(address) or address not in recipient or any(one in recipient for one in "\r\n"):
+        raise DeliveryError("The address cannot be written to.", retryable=False)
+    return address

@@ -72,8 +72,7 @@ class GatewayCalls:
         """Open hosted pages for tries that wait for one; ids of the orders whose events may now go out."""
         if gateway not in self._gateways:
             return []
-        claimed = self._claim(gateway, AWAITS_INITIATE, ids, lease_seconds=CALL_LEASE_SECONDS)
-        jobs = [job for job in (self._prepare(attempt_id) for attempt_id in claimed) if job is not None]
+        jobs = self._units.run(partial(self._claim_initiations, gateway=gateway, ids=ids))
         outcomes = self._side_by_side.run(partial(self._open_page, self._gateways[gateway]), jobs)
         orders: list[str] = []
         for (attempt_id, _, called_before), outcome in zip(jobs, outcomes, strict=True):
@@ -83,21 +82,23 @@ class GatewayCalls:
                 orders.append(order_id)
         return orders
 
-    def _prepare(self, attempt_id: str) -> tuple[str, InitiateRequest, bool] | None:
-        """Write down that the call is about to be made. (id, request, whether it may have been made before)."""
-
-        def step(tx: Transaction) -> tuple[str, InitiateRequest, bool] | None:
-            order, _, attempt = lock_attempt(tx, attempt_id)
-            if attempt.status not in AWAITS_INITIATE:
-                attempt.claimed_until = None
-                return None
+    def _claim_initiations(
+        self, tx: Transaction, *, gateway: str, ids: Sequence[str] | None
+    ) -> list[tuple[str, InitiateRequest, bool]]:
+        """Claim tries and write down that their call is about to be made: (id, request, whether it was made before)."""
+        claimed = _claim(tx, gateway, AWAITS_INITIATE, ids, lease_seconds=CALL_LEASE_SECONDS)
+        attempts = tx.many(PaymentAttempt, list(claimed))
+        orders = {order.id: order for order in tx.many(Order, [attempt.order_id for attempt in attempts])}
+        users = {user.id: user for user in tx.many(User, [order.user_id for order in orders.values()])}
+        jobs = []
+        for attempt in attempts:
+            order = orders[attempt.order_id]
             called_before = attempt.called_at is not None
             attempt.called_at = attempt.called_at or tx.act.at
-            user = tx.get(User, order.user_id)
-            request = initiate_request(order, user, attempt.reference, self._public_url, attempt.payment_method)
-            return attempt_id, request, called_before
-
-        return self._units.run(step)
+            user, method = users[order.user_id], attempt.payment_method
+            request = initiate_request(order, user, attempt.reference, self._public_url, method)
+            jobs.append((attempt.id, request, called_before))
+        return jobs
 
     def _open_page(self, gateway: Gateway, job: tuple[str, InitiateRequest, bool]) -> Initiated | LostInitiate:
         """The call. After a lost one, first what the gateway's nature asks for."""
@@ -175,11 +176,7 @@ class GatewayCalls:
         """Ask what became of tries; ids of the orders that may have steps owed now."""
         if gateway not in self._gateways:
             return []
-        claimed = self._claim(gateway, AWAITS_VERIFY, ids, lease_seconds=ASK_LEASE_SECONDS)
-        with self._units.reading() as rows:
-            refs = [
-                (attempt.id, attempt.order_id, _ref(attempt)) for attempt in rows.many(PaymentAttempt, list(claimed))
-            ]
+        claimed, refs = self._units.run(partial(_claim_questions, gateway=gateway, ids=ids))
         answers = self._side_by_side.run(lambda one: self._gateways[gateway].verify(one[2]), refs)
         orders: list[str] = []
         for (attempt_id, order_id, _), answer in zip(refs, answers, strict=True):
@@ -231,21 +228,6 @@ class GatewayCalls:
 
     # -- shared --------------------------------------------------------------------------------------------------
 
-    def _claim(
-        self, gateway: str, statuses: Sequence[AttemptStatus], ids: Sequence[str] | None, *, lease_seconds: int
-    ) -> dict[str, datetime | None]:
-        def step(tx: Transaction) -> dict[str, datetime | None]:
-            return tx.claim(
-                PaymentAttempt,
-                now=tx.act.at,
-                lease_seconds=lease_seconds,
-                limit=BATCH,
-                ids=ids,
-                where=(PaymentAttempt.gateway == gateway, PaymentAttempt.status.in_(statuses)),
-            )
-
-        return self._units.run(step)
-
     def _store(self, attempt_id: str, step: Callable[[Transaction], T]) -> T | None:
         try:
             return self._units.run(step)
@@ -257,6 +239,27 @@ class GatewayCalls:
                 error=error.detail,
             )
             return None
+
+
+def _claim(
+    tx: Transaction,
+    gateway: str,
+    statuses: Sequence[AttemptStatus],
+    ids: Sequence[str] | None,
+    *,
+    lease_seconds: int,
+) -> dict[str, datetime | None]:
+    where = (PaymentAttempt.gateway == gateway, PaymentAttempt.status.in_(statuses))
+    return tx.claim(PaymentAttempt, now=tx.act.at, lease_seconds=lease_seconds, limit=BATCH, ids=ids, where=where)
+
+
+def _claim_questions(
+    tx: Transaction, *, gateway: str, ids: Sequence[str] | None
+) -> tuple[dict[str, datetime | None], list[tuple[str, str, AttemptRef]]]:
+    """Claim tries to ask about: their due times as seen, and (id, order id, how the gateway finds it)."""
+    claimed = _claim(tx, gateway, AWAITS_VERIFY, ids, lease_seconds=ASK_LEASE_SECONDS)
+    attempts = tx.many(PaymentAttempt, list(claimed))
+    return claimed, [(attempt.id, attempt.order_id, _ref(attempt)) for attempt in attempts]
 
 
 def _ref(attempt: PaymentAttempt) -> AttemptRef:

@@ -47,18 +47,19 @@ class NotificationService:
         def step(tx: Transaction) -> list[str]:
             where = () if order_ids is None else (OutboxEvent.order_id.in_(order_ids),)
             claimed = tx.claim(OutboxEvent, now=tx.act.at, lease_seconds=LEASE_SECONDS, limit=BATCH, where=where)
-            owed: list[str] = []
+            messages: list[Notification] = []
             for event in tx.many(OutboxEvent, list(claimed)):
                 try:
                     rows = self._messages(event)
-                except (KeyError, ValueError, PayflowError) as error:
+                except (KeyError, TypeError, ValueError, AttributeError, PayflowError) as error:
                     _poison(event, tx, error)
                     continue
-                tx.insert_notifications(rows)
-                owed.extend(row.id for row in rows if row.due_at is not None)
+                messages += rows
                 event.fanned_out_at = tx.act.at
                 event.settle_due(None, seen=event.due_at)
                 tx.touched(f"notifications:user:{event.user_id}")
+            tx.insert_notifications(messages)
+            owed = [row.id for row in messages if row.due_at is not None]
             if owed:
                 tx.ring("notifications.deliver")
             return owed

@@ -104,7 +104,7 @@ def _receive_further(
     if payment.captured_minor == 0 or result.reference not in (attempt.reference, attempt.session_id):
         return
     for extra in (result, *result.extra_successes):
-        if extra.outcome is not Outcome.SUCCEEDED:
+        if extra.outcome is not Outcome.SUCCEEDED or extra.transaction_id == attempt.gateway_transaction_id:
             continue
         if extra.transaction_id is None or tx.attempt_by_transaction(attempt.gateway, extra.transaction_id):
             continue
@@ -185,9 +185,9 @@ def complete_payment(tx: Transaction, order: Order, payment: Payment, attempt: P
     tx.touched_order(order.user_id, order.workspace_id)
     if not is_first:
         ledger.post_excess(tx, attempt, money)
-        tx.flush()
         _give_back_surplus(tx, order, payment, attempt, money, DecisionKind.DUPLICATE_PAYMENT)
         return
+    was_current = payment.current_attempt_id == attempt.id
     payment.captured_minor = payment.amount_minor
     payment.gateway, payment.current_attempt_id = attempt.gateway, attempt.id
     payment.payment_method = attempt.payment_method or payment.payment_method
@@ -199,7 +199,6 @@ def complete_payment(tx: Transaction, order: Order, payment: Payment, attempt: P
     excess = money - attempt.amount
     if excess.amount_minor:
         ledger.post_excess(tx, attempt, excess)
-    tx.flush()
     _decide_order(tx, order, payment, attempt)
     booking_ids = [item.booking_id for item in order.items]
     tx.publish(
@@ -214,7 +213,8 @@ def complete_payment(tx: Transaction, order: Order, payment: Payment, attempt: P
     )
     if excess.amount_minor:
         _give_back_surplus(tx, order, payment, attempt, excess, DecisionKind.OVERPAID)
-    _close_other_attempts(tx, payment, attempt)
+    if not was_current:  # the current try is the only one that can be live
+        _close_other_attempts(tx, payment, attempt)
 
 
 def _decide_order(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt) -> None:

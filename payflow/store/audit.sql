@@ -95,8 +95,8 @@ WHERE (a.status = 'mismatched'
   OR a.captured_minor > CASE WHEN a.application = 'applied' THEN p.amount_minor ELSE 0 END)
 AND NOT EXISTS (SELECT 1 FROM refunds r WHERE r.attempt_id = a.id AND r.source = 'surplus' AND r.status <> 'failed'
   AND r.amount_minor = a.captured_minor - CASE WHEN a.application = 'applied' THEN p.amount_minor ELSE 0 END)
-AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.subject_id = a.id OR d.subject_id IN (
-  SELECT r.id FROM refunds r WHERE r.attempt_id = a.id))
+AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.subject_id = a.id AND (d.resolved_at IS NULL OR d.action <> 'refund'))
+AND NOT EXISTS (SELECT 1 FROM decisions d JOIN refunds r ON r.id = d.subject_id WHERE r.attempt_id = a.id)
 
 -- @I16 a status is its last history row's, and the history has no gap
 SELECT x.id FROM (

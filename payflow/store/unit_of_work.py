@@ -50,13 +50,20 @@ class Transaction(Repositories):
         self.act = act
         self.bells: dict[str, None] = {}
         self.stale: set[str] = set()
+        self._people: dict[tuple[str, str], tuple[User | None, Workspace | None]] = {}
 
     def publish(self, event: Event) -> None:
         """Write an event into this transaction's outbox."""
-        user = self.session.get(User, event.user_id)
-        workspace = self.session.get(Workspace, event.workspace_id)
+        user, workspace = self._names(event.user_id, event.workspace_id)
         bus.publish(self.session, event, self.act, user=user, workspace=workspace)
         self.ring("notifications.fan_out")
+
+    def _names(self, user_id: str, workspace_id: str) -> tuple[User | None, Workspace | None]:
+        """Who an event speaks of; held on to, since a session forgets rows nobody holds."""
+        if (user_id, workspace_id) not in self._people:
+            found = (self.session.get(User, user_id), self.session.get(Workspace, workspace_id))
+            self._people[user_id, workspace_id] = found
+        return self._people[user_id, workspace_id]
 
     def lock_order(self, order_id: str) -> Order:
         """As Repositories.lock_order; a worker's step is signed with the order's correlation id."""

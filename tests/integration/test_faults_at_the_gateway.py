@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 from datetime import timedelta
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -18,6 +19,7 @@ from payflow.models.decision import Decision
 from payflow.models.ledger import LedgerPosting
 from payflow.models.payment import PaymentAttempt
 from payflow.models.webhook_event import WebhookEvent
+from payflow.services.gateway_calls import CALL_LEASE_SECONDS
 from payflow.services.payment import initiate_request
 from payflow.store.unit_of_work import Transaction
 from tests.house import ADA, SECRET, House
@@ -134,15 +136,14 @@ def test_worker_killed_around_the_call_is_taken_over_after_its_lease(house: Hous
     order_id = house.order()
     attempt_id = house.container.payments.initiate_payment(ADA, order_id)
     calls, attempt_id = house.container.gateway_calls, house.attempts(order_id)[0].id
-    calls._claim("paystack", ("created",), [attempt_id], lease_seconds=60)
-    calls._prepare(attempt_id)
+    house.container.units.run(partial(calls._claim_initiations, gateway="paystack", ids=[attempt_id]))
     if page_was_made:
         open_page_unseen(house, order_id)
-    house.later(30)
+    house.later(CALL_LEASE_SECONDS - 5)
     assert house.attempts(order_id)[0].status == "created", "nobody else touches it while the lease runs"
 
     house.fault("error_500", operation="verify", times=3)
-    house.later(31)
+    house.later(6)
     assert house.attempts(order_id)[0].called_at is not None, "a probe without an answer does not undo the first call"
     house.later(15)
     assert len(house.attempts(order_id)) == (2 if page_was_made else 1)
