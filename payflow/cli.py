@@ -10,6 +10,7 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import jwt
 
@@ -17,6 +18,8 @@ from payflow import demo_data, migrations
 from payflow.container import Container, build
 from payflow.core.errors import ConfigurationError, PayflowError
 from payflow.dispatch import CeleryBells, SilentBells
+from payflow.launcher import environment_of
+from payflow.launcher import main as launch
 from payflow.settings import Settings
 from payflow.store.engine import make_engine
 
@@ -46,7 +49,9 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _settings() -> Settings:
-    return Settings.from_environ(os.environ)
+    """From the environment; what it leaves open, from the system last started with `run` on this data folder."""
+    data_dir = Path(os.environ.get("PAYFLOW_DATA_DIR", "").strip() or ".payflow")
+    return Settings.from_environ({**environment_of(data_dir), **os.environ})
 
 
 def _container() -> Container:
@@ -146,8 +151,6 @@ def _sandbox(options: argparse.Namespace) -> int:
 
 
 def _run(_: argparse.Namespace) -> int:
-    from payflow.launcher import main as launch
-
     return launch()
 
 

@@ -128,6 +128,7 @@ def test_tasks_take_ids_only() -> None:
         for path, node in _nodes(sorted((ROOT / "tasks").glob("*.py")))
         if isinstance(node, ast.FunctionDef) and any("shared_task" in ast.dump(one) for one in node.decorator_list)
         for argument in node.args.args[1:]
-        if argument.annotation is None or ast.unparse(argument.annotation) not in ("str", "list[str]", "list[str] | None")
+        if argument.annotation is None
+        or ast.unparse(argument.annotation) not in ("str", "list[str]", "list[str] | None")
     ]
     assert not strays, strays

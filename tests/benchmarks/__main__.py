@@ -42,9 +42,12 @@ def main() -> int:
     report: dict[str, object] = {"at": datetime.now(UTC).isoformat(timespec="seconds")}
     with tempfile.TemporaryDirectory(prefix="payflow-bench-") as folder:
         launcher = Launcher(
-            data_dir=Path(folder), environ=environ, ports=Ports.free(), parts=("sandbox", "web", "money", "core", "beat"),
+            data_dir=Path(folder),
+            environ=environ,
+            ports=Ports.free(),
+            parts=("sandbox", *MEASURED),
             say=lambda line: print(line, file=sys.stderr),
-        )  # fmt: skip
+        )
         with launcher:
             container = build(Settings.from_environ(launcher.environ), bells=SilentBells())
             report["database"] = container.engine.dialect.name

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 from datetime import timedelta
-from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -22,6 +21,7 @@ from payflow.models.webhook_event import WebhookEvent
 from payflow.services.gateway_calls import CALL_LEASE_SECONDS
 from payflow.services.payment import initiate_request
 from payflow.store.unit_of_work import Transaction
+from tests.dying import worker_killed_in
 from tests.house import ADA, SECRET, House
 
 pytestmark = pytest.mark.usefixtures("sound_in_the_end")
@@ -134,11 +134,9 @@ def open_page_unseen(house: House, order_id: str) -> None:
 def test_worker_killed_around_the_call_is_taken_over_after_its_lease(house: House, page_was_made: bool) -> None:
     """The note "about to call" is all that is left: once the lease is over the gateway is asked, then it goes on."""
     order_id = house.order()
-    attempt_id = house.container.payments.initiate_payment(ADA, order_id)
-    calls, attempt_id = house.container.gateway_calls, house.attempts(order_id)[0].id
-    house.container.units.run(partial(calls._claim_initiations, gateway="paystack", ids=[attempt_id]))
-    if page_was_made:
-        open_page_unseen(house, order_id)
+    house.container.payments.initiate_payment(ADA, order_id)
+    with worker_killed_in(house, "initiate", after_effect=page_was_made):
+        house.drain()
     house.later(CALL_LEASE_SECONDS - 5)
     assert house.attempts(order_id)[0].status == "created", "nobody else touches it while the lease runs"
 
@@ -235,9 +233,7 @@ def test_success_after_a_decline_on_the_same_page_completes_the_order(house: Hou
     assert house.statuses(order_id) == ("completed", "success", {"confirmed"})
 
 
-@pytest.mark.parametrize(
-    "order_of_events", list(permutations(["pending", "failed", "succeeded"])), ids="-".join
-)
+@pytest.mark.parametrize("order_of_events", list(permutations(["pending", "failed", "succeeded"])), ids="-".join)
 def test_answers_in_any_order_end_in_success(house: House, order_of_events: tuple[str, ...]) -> None:
     """A late failure or an old pending never undoes a success; a success undoes a failure."""
     order_id, reference = house.initiated()
@@ -356,7 +352,7 @@ def test_webhook_before_its_row_waits_unmatched_and_is_matched_later(house: Hous
 def test_webhook_nobody_can_place_is_parked_in_sight(house: House) -> None:
     """Never dropped: after its last try it is parked, still unmatched, and asked about no more."""
     house.container.webhooks.receive("paystack", *signed(success("SOMEBODY-ELSES")))
-    for _ in range(30):
+    for _ in range(20):
         house.later(3_600)
     row = house.rows(WebhookEvent)[0]
     assert (row.outcome, row.due_at, row.handled_at) == ("unmatched", None, None)

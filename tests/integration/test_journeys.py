@@ -154,7 +154,7 @@ def test_late_money_goes_back_when_the_slot_was_sold(house: House) -> None:
     first = house.booking(resource_id="the-room", starts_at=slot)
     order_id, reference = house.initiated(ADA, first)
     house.later(1_801)
-    from tests.house import BEN  # noqa: PLC0415 - beside the other customer's part
+    from tests.house import BEN
 
     house.paid(BEN, house.booking(BEN, resource_id="the-room", starts_at=slot))
     house.pay(reference)

@@ -144,6 +144,7 @@ def test_lost_bell_leaves_no_mark_behind(server: EmbeddedBroker) -> None:
     """The broker is gone but the cache is not: the next commit may ring at once, not after the mark has run out."""
     cache = RedisCache(server.cache_url)
     bells = celery_bells("redis://127.0.0.1:1/0", cache)
+    bells.app.conf.broker_connection_timeout = 0.2
     ring_quickly(bells, "bookings.confirm")
     assert bells.flush(timeout_seconds=20)
     assert cache.first_to_ring("bookings.confirm", seconds=5)
