@@ -82,11 +82,11 @@ class FlutterwaveGateway:
         webhook_secrets: tuple[str, ...],
         clock: Clock,
         options: TransportOptions | None = None,
-        refund_callback_url: str | None = None,
+        webhook_url: str | None = None,
     ) -> None:
-        """`refund_callback_url`: our webhook's address; refunds are told only there unless support switched it on."""
+        """`webhook_url`: our webhook's address; refunds are told only there unless support switched it on."""
         self._webhook_keys = WebhookKeys.read(webhook_secrets)
-        self._refund_callback_url = refund_callback_url
+        self._webhook_url = webhook_url
         self._transport = Transport(
             gateway=self.name,
             base_url=base_url,
@@ -199,8 +199,8 @@ class FlutterwaveGateway:
             "amount": request.amount.to_major(),
             "comments": refund_note(request.refund_id),
         }
-        if self._refund_callback_url is not None:
-            body["callbackurl"] = self._refund_callback_url
+        if self._webhook_url is not None:
+            body["callbackurl"] = self._webhook_url
         path = f"/transactions/{path_part(owner)}/refund"
         answer = self._transport.call(
             Call("refund", "POST", path, "/transactions/{id}/refund", is_question=False, json=body)

@@ -99,6 +99,7 @@ class PaystackGateway:
         webhook_secrets: tuple[str, ...],
         clock: Clock,
         options: TransportOptions | None = None,
+        webhook_url: str | None = None,
     ) -> None:
         if not webhook_secrets or not all(webhook_secrets):
             raise ConfigurationError("Paystack signs its webhooks with the secret key, so it cannot be empty.")

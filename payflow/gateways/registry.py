@@ -33,7 +33,10 @@ class GatewayMaker(Protocol):
         webhook_secrets: tuple[str, ...],
         clock: Clock,
         options: TransportOptions | None = None,
-    ) -> Gateway: ...
+        webhook_url: str | None = None,
+    ) -> Gateway:
+        """`webhook_url` is where the gateway's webhooks reach us, for those that must be told with each request."""
+        ...
 
 
 GATEWAYS: Mapping[str, GatewayMaker] = MappingProxyType(
@@ -54,6 +57,7 @@ def build_gateways(settings: Settings, clock: Clock, options: TransportOptions |
             webhook_secrets=given.webhook_secrets,
             clock=clock,
             options=options,
+            webhook_url=f"{settings.public_url}/api/v1/payment/webhooks/{name}/",
         )
     return built
 

@@ -72,6 +72,7 @@ class StripeGateway:
         webhook_secrets: tuple[str, ...],
         clock: Clock,
         options: TransportOptions | None = None,
+        webhook_url: str | None = None,
     ) -> None:
         if not webhook_secrets or not all(webhook_secrets):
             raise ConfigurationError("Stripe signs its webhooks with an endpoint's secret, so it cannot be empty.")

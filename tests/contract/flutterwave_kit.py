@@ -51,7 +51,7 @@ def a_gateway(
     base_url: str = HOST,
     secret: str = SECRET,
     webhook_secrets: tuple[str, ...] = (HASH,),
-    refund_callback_url: str | None = None,
+    webhook_url: str | None = None,
     **limits: Any,
 ) -> FlutterwaveGateway:
     kept = kept or Kept()
@@ -61,7 +61,7 @@ def a_gateway(
         webhook_secrets=webhook_secrets,
         clock=HeldClock(),
         options=TransportOptions(recorder=kept, sleep=kept.slept.append, **limits),
-        refund_callback_url=refund_callback_url,
+        webhook_url=webhook_url,
     )
 
 

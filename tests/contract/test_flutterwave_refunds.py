@@ -60,7 +60,7 @@ def test_refund_when_below_the_least_then_refused_locally(currency: str) -> None
 def test_refund_when_a_callback_address_is_set_then_it_is_sent() -> None:
     """Refunds are told only where each one says so, unless support has switched them on."""
     answers_refund(json=refunded())
-    a_gateway(refund_callback_url="https://m.example/hook").refund(a_refund())
+    a_gateway(webhook_url="https://m.example/hook").refund(a_refund())
     assert sent()["callbackurl"] == "https://m.example/hook"
     if SPECS.is_dir():
         validate_against_the_spec()
