@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -197,8 +195,11 @@ class House:
     def receive(self, row: dict[str, Any], gateway: str = "paystack") -> bool:
         """Carry one of the gateway's webhooks in, as the front would."""
         body = row["body"].encode()
-        headers = {"x-paystack-signature": hmac.new(SECRET.encode(), body, hashlib.sha512).hexdigest()}
-        return self.container.webhooks.receive(gateway, headers, body)
+        party, targets = self.sandbox.rooms.party, self.sandbox.rooms.targets
+        secret = targets.secrets[gateway]
+        headers = party.dialects[gateway].sign(body, secret=secret, now=party.clock.now())
+        lower = {name.lower(): value for name, value in headers.items()}
+        return self.container.webhooks.receive(gateway, lower, body)
 
     def charges(self, reference: str) -> int:
         """How often the gateway has really taken money for a reference."""
@@ -228,7 +229,13 @@ def _no_wait(_seconds: float) -> None:
 def open_house(database_url: str, **environ: str) -> Iterator[House]:
     """A house on a migrated database; closed at the end."""
     clock = HeldClock()
-    config = SandboxConfig(secrets={"paystack": SECRET}, smtp_port=0, webhook_urls={}, refund_seconds=2)
+    config = SandboxConfig(
+        secrets={"paystack": SECRET, "flutterwave": "FLWSECK_TEST-house", "stripe": "sk_test_house_stripe"},
+        webhook_secrets={"flutterwave": "house-hash", "stripe": "whsec_house"},
+        smtp_port=0,
+        webhook_urls={},
+        refund_seconds=2,
+    )
     sandbox = start(config, clock=OffsetClock(clock))
     try:
         settings = Settings.from_environ(
@@ -238,6 +245,12 @@ def open_house(database_url: str, **environ: str) -> Iterator[House]:
                 "PAYFLOW_JWT_SECRET": JWT_SECRET,
                 "PAYSTACK_SECRET_KEY": SECRET,
                 "PAYSTACK_BASE_URL": f"{sandbox.url}/paystack",
+                "FLUTTERWAVE_SECRET_KEY": "FLWSECK_TEST-house",
+                "FLUTTERWAVE_WEBHOOK_HASH": "house-hash",
+                "FLUTTERWAVE_BASE_URL": f"{sandbox.url}/flutterwave",
+                "STRIPE_SECRET_KEY": "sk_test_house_stripe",
+                "STRIPE_WEBHOOK_SECRET": "whsec_house",
+                "STRIPE_BASE_URL": f"{sandbox.url}/stripe",
                 "PAYFLOW_SMTP_URL": f"smtp://127.0.0.1:{sandbox.smtp_port}",
                 "PAYFLOW_PUBLIC_URL": "http://127.0.0.1:8000",
                 **environ,
