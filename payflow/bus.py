@@ -13,8 +13,13 @@ from payflow.core.events import Event, EventType, timestamp
 from payflow.models.access import User, Workspace
 from payflow.models.outbox import OutboxEvent
 
-CUSTOMER_EVENTS: frozenset[EventType] = frozenset(EventType) - {EventType.BOOKING_CONFIRMED, EventType.PAYMENT_EXCESS}
-"""Events the customer gets an in-app message for. (A confirmed order says more than each of its bookings.)"""
+CUSTOMER_EVENTS: frozenset[EventType] = frozenset(EventType) - {
+    EventType.BOOKING_CONFIRMED,
+    EventType.PAYMENT_EXCESS,
+    EventType.DISPUTE_OPENED,
+}
+"""Events the customer gets an in-app message for. (A confirmed order says more than each of its bookings,
+and a dispute is the operators' business: they find it among the decisions.)"""
 
 EMAIL_EVENTS: frozenset[EventType] = frozenset(
     {

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from payflow.core.errors import PayflowError
 from payflow.core.money import Money
+from payflow.core.states import DisputeStatus
 
 
 class Outcome(StrEnum):
@@ -147,6 +148,16 @@ class RefundResult:
 
 
 @dataclass(frozen=True, slots=True)
+class DisputeHint:
+    """What a gateway tells of a chargeback. There is no call to ask it back, so the signed webhook is the source."""
+
+    gateway_dispute_id: str
+    status: DisputeStatus
+    amount: Money | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookHint:
     """What a signed webhook points at. A hint only: the gateway is asked before anything is believed."""
 
@@ -157,6 +168,7 @@ class WebhookHint:
     reference: str | None = None
     transaction_id: str | None = None
     gateway_refund_id: str | None = None
+    dispute: DisputeHint | None = None
     raw: dict[str, Any] = field(default_factory=dict)
     """Redacted body."""
 

@@ -6,6 +6,7 @@ successful charges are told, so everything else is found out by asking.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -13,8 +14,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from payflow.core.errors import InvalidInput
+from payflow.core.money import Money
+from payflow.core.states import DisputeStatus
 from payflow.gateways.answers import parse_object, text_id
-from payflow.gateways.base import HintKind, SignatureInvalid, UnreadableWebhook, WebhookHint
+from payflow.gateways.base import DisputeHint, HintKind, SignatureInvalid, UnreadableWebhook, WebhookHint
 from payflow.gateways.redaction import redact_object, redact_text
 
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
@@ -61,6 +65,27 @@ def _told_reference(value: Any) -> str | None:
     return text if text and _TOLD_REFERENCE.fullmatch(text) and text.strip(".") else None
 
 
+def _dispute(data: Mapping[str, Any]) -> DisputeHint | None:
+    """A chargeback (Paystack docs, Disputes): `resolved` ends it, and `declined` says that our evidence was heard."""
+    dispute_id = text_id(data.get("id"))
+    if dispute_id is None:
+        return None
+    status = DisputeStatus.OPEN
+    if data.get("status") == "resolved":
+        status = DisputeStatus.WON if data.get("resolution") == "declined" else DisputeStatus.LOST
+    amount, currency = data.get("refund_amount"), data.get("currency")
+    money = None
+    if type(amount) is int and amount > 0 and isinstance(currency, str):
+        with contextlib.suppress(InvalidInput):  # a currency nobody knows: the amount stays unknown too
+            money = Money(amount, currency)
+    return DisputeHint(
+        gateway_dispute_id=dispute_id,
+        status=status,
+        amount=money,
+        reason=redact_text(str(data.get("category") or ""), limit=100),
+    )
+
+
 def _hint(event_type: str, data: Mapping[str, Any], hint: WebhookHint) -> WebhookHint:
     """What an event points at (Paystack docs, Supported events); one that is not about payments stays OTHER."""
     if event_type.startswith("charge.dispute."):
@@ -71,6 +96,7 @@ def _hint(event_type: str, data: Mapping[str, Any], hint: WebhookHint) -> Webhoo
             kind=HintKind.DISPUTE,
             reference=_told_reference(about.get("reference") or data.get("transaction_reference")),
             transaction_id=text_id(about.get("id")),
+            dispute=_dispute(data),
         )
     if event_type.startswith("refund."):
         return replace(

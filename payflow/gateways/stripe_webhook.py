@@ -5,6 +5,7 @@ Source: Stripe docs, Webhooks ("Verify webhook signatures manually", "Event deli
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -13,9 +14,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from payflow.core.errors import InvalidInput
+from payflow.core.states import DisputeStatus
 from payflow.gateways.answers import parse_object, text_id
-from payflow.gateways.base import HintKind, SignatureInvalid, UnreadableWebhook, WebhookHint
+from payflow.gateways.base import DisputeHint, HintKind, SignatureInvalid, UnreadableWebhook, WebhookHint
 from payflow.gateways.redaction import redact_object, redact_text
+from payflow.gateways.stripe_amounts import from_wire
 
 TOLERANCE_SECONDS = 300
 """How far a signature's time may lie from ours, before or after. The official library accepts any time to come; a
@@ -89,6 +93,32 @@ def _parts(header: str) -> tuple[str, list[str]]:
     return times[0], signatures
 
 
+_DISPUTE_ENDS = {
+    "won": DisputeStatus.WON,
+    "warning_closed": DisputeStatus.WON,
+    "prevented": DisputeStatus.WON,
+    "lost": DisputeStatus.LOST,
+}
+"""Stripe API, The Dispute object: every other status is still open."""
+
+
+def _dispute(about: Mapping[str, Any]) -> DisputeHint | None:
+    dispute_id = text_id(about.get("id"))
+    if dispute_id is None:
+        return None
+    amount, currency = about.get("amount"), about.get("currency")
+    money = None
+    if type(amount) is int and amount > 0 and isinstance(currency, str):
+        with contextlib.suppress(InvalidInput):  # a currency nobody knows: the amount stays unknown too
+            money = from_wire(amount, currency.upper())
+    return DisputeHint(
+        gateway_dispute_id=dispute_id,
+        status=_DISPUTE_ENDS.get(str(about.get("status")), DisputeStatus.OPEN),
+        amount=money,
+        reason=redact_text(str(about.get("reason") or ""), limit=100),
+    )
+
+
 def _hint(event_type: str, about: Mapping[str, Any], hint: WebhookHint) -> WebhookHint:
     """What an event points at (Stripe API, Types of events).
 
@@ -107,7 +137,12 @@ def _hint(event_type: str, about: Mapping[str, Any], hint: WebhookHint) -> Webho
             hint, kind=HintKind.PAYMENT, reference=told_reference(about), transaction_id=text_id(about.get("id"))
         )
     if event_type.startswith("charge.dispute."):
-        return replace(hint, kind=HintKind.DISPUTE, transaction_id=intent_id(about.get("payment_intent")))
+        return replace(
+            hint,
+            kind=HintKind.DISPUTE,
+            transaction_id=intent_id(about.get("payment_intent")),
+            dispute=_dispute(about),
+        )
     if event_type.startswith("refund.") or event_type in _REFUND_EVENTS:
         is_refund = event_type != "charge.refunded"  # that one is about the charge
         return replace(

@@ -23,6 +23,7 @@ class DecisionKind(StrEnum):
     REFUND_FAILED = "refund_failed"
     REFUND_NEEDS_ATTENTION = "refund_needs_attention"
     REFUND_UNKNOWN = "refund_unknown"
+    DISPUTE_OPENED = "dispute_opened"
     POLL_PLAN_EXHAUSTED = "poll_plan_exhausted"
 
 

@@ -27,6 +27,8 @@ class WebhookEvent(Identified, Owed, Base):
     reference: Mapped[str | None] = mapped_column(String(255))
     transaction_id: Mapped[str | None] = mapped_column(String(255))
     gateway_refund_id: Mapped[str | None] = mapped_column(String(255))
+    dispute: Mapped[dict[str, Any] | None]
+    """`{"id", "status", "amount_minor", "currency", "reason"}` for a chargeback's event."""
     body: Mapped[dict[str, Any]]
     """Redacted."""
     outcome: Mapped[str | None] = mapped_column(String(32))

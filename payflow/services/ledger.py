@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from payflow.core.money import Money
+from payflow.models.dispute import Dispute
 from payflow.models.ledger import LedgerPosting, PostingKind
 from payflow.models.payment import PaymentAttempt
 from payflow.models.refund import Refund
@@ -120,6 +121,19 @@ def post_refund(tx: Transaction, refund: Refund, attempt: PaymentAttempt) -> Non
         debit=_owing_account(refund, attempt),
         credit=gateway_account(refund.gateway),
         money=refund.amount,
+    )
+
+
+def post_lost_dispute(tx: Transaction, dispute: Dispute, *, workspace_id: str) -> None:
+    """The customer's bank took the money back."""
+    _post(
+        tx,
+        PostingKind.DISPUTE,
+        subject_id=dispute.id,
+        order_id=dispute.order_id,
+        debit=workspace_account(workspace_id),
+        credit=gateway_account(dispute.gateway),
+        money=Money(dispute.amount_minor, dispute.currency),
     )
 
 

@@ -274,8 +274,8 @@ def _check_refundable(tx: Transaction, payment: Payment, workspace: Workspace, *
         raise Conflict(f"The payment is {payment.status}; there is nothing to give back.", code=code)
     if payment.refundable_minor <= 0:
         raise Conflict("Everything has been given back or is on its way.", code="nothing_refundable")
-    if tx.has_open_dispute(payment.id):
-        raise Conflict("The customer's bank disputes this payment; wait for its end.", code="dispute_open")
+    if tx.is_disputed(payment.id):
+        raise Conflict("The customer's bank disputes this payment; nothing may be given back besides.", code="disputed")
     if is_staff or payment.paid_at is None:
         return
     if tx.act.at > payment.paid_at + timedelta(hours=workspace.refund_window_hours):

@@ -39,6 +39,7 @@ _PLAN = PollPlan(REFUND_POLL_PLAN)
 REQUEST_MAY_LIVE_SECONDS = 600
 """A request that timed out here may still arrive there for this long."""
 MAX_SENDS = 2
+DISPUTE_WAIT_HOURS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,10 @@ def _prepare(tx: Transaction, *, refund_id: str, seen_due: datetime | None) -> _
     refund = tx.lock(Refund, refund_id)
     if refund.status not in OPEN_REFUND:
         refund.claimed_until = None
+        return None
+    if refund.submitted_at is None and tx.is_disputed(refund.payment_id):
+        # The bank may be taking the same money: nothing is sent before the dispute has ended.
+        refund.claimed_until, refund.due_at = None, tx.act.at + timedelta(hours=DISPUTE_WAIT_HOURS)
         return None
     attempt = tx.get(PaymentAttempt, refund.attempt_id)
     sent_before = refund.submitted_at is not None

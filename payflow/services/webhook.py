@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from payflow import logs
 from payflow.core.clock import Clock
@@ -12,9 +13,10 @@ from payflow.core.errors import NotFound
 from payflow.core.identifiers import new_id
 from payflow.core.polling import INBOX_BACKOFF
 from payflow.core.states import AttemptStatus
-from payflow.gateways.base import Gateway, HintKind, WebhookHint
+from payflow.gateways.base import DisputeHint, Gateway, HintKind, WebhookHint
 from payflow.models.payment import PaymentAttempt
 from payflow.models.webhook_event import WebhookEvent
+from payflow.services.dispute import record_dispute
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
@@ -86,6 +88,7 @@ def _inbox_row(gateway: str, hint: WebhookHint, at: datetime, correlation_id: st
         reference=hint.reference,
         transaction_id=hint.transaction_id,
         gateway_refund_id=hint.gateway_refund_id,
+        dispute=_dispute_facts(hint.dispute),
         body=hint.raw,
         created_at=at,
         due_at=at,
@@ -94,13 +97,25 @@ def _inbox_row(gateway: str, hint: WebhookHint, at: datetime, correlation_id: st
     )
 
 
+def _dispute_facts(hint: DisputeHint | None) -> dict[str, Any] | None:
+    if hint is None:
+        return None
+    return {
+        "id": hint.gateway_dispute_id,
+        "status": hint.status.value,
+        "amount_minor": hint.amount.amount_minor if hint.amount else None,
+        "currency": hint.amount.currency if hint.amount else None,
+        "reason": hint.reason,
+    }
+
+
 def _match(tx: Transaction, event: WebhookEvent) -> PaymentAttempt | None:
     """The try an event asks a question about; None when there is nothing to ask.
 
     A payment's event is handled here, in the transaction that makes the question due. A refund's event stays due until
     the gateway's list was read (refund_adoption.py).
     """
-    if event.kind not in (HintKind.PAYMENT, HintKind.REFUND):
+    if event.kind == HintKind.OTHER or (event.kind == HintKind.DISPUTE and event.dispute is None):
         _handled(event, tx.act.at, "ignored")
         return None
     attempt = _find_attempt(tx, event)
@@ -109,6 +124,10 @@ def _match(tx: Transaction, event: WebhookEvent) -> PaymentAttempt | None:
         return None
     if event.kind == HintKind.REFUND:
         return attempt
+    if event.kind == HintKind.DISPUTE and event.dispute is not None:
+        record_dispute(tx, attempt.id, event.dispute)
+        _handled(event, tx.act.at, "matched")
+        return None
     _handled(event, tx.act.at, "matched")
     same_money = event.transaction_id in (None, attempt.gateway_transaction_id)
     if attempt.status == AttemptStatus.MISMATCHED or (attempt.status == AttemptStatus.SUCCEEDED and same_money):

@@ -200,8 +200,14 @@ class Repositories(Claims):
         )
         return list(self.session.scalars(query))
 
-    def has_open_dispute(self, payment_id: str) -> bool:
-        query = select(Dispute.id).where(Dispute.payment_id == payment_id, Dispute.status == DisputeStatus.OPEN)
+    def dispute_of(self, gateway: str, gateway_dispute_id: str) -> Dispute | None:
+        query = select(Dispute).where(Dispute.gateway == gateway, Dispute.gateway_dispute_id == gateway_dispute_id)
+        return self.session.scalars(query).one_or_none()
+
+    def is_disputed(self, payment_id: str) -> bool:
+        """Whether the customer's bank holds the money back, or has taken it: then nothing may be given back besides."""
+        held = (DisputeStatus.OPEN, DisputeStatus.LOST)
+        query = select(Dispute.id).where(Dispute.payment_id == payment_id, Dispute.status.in_(held))
         return self.session.scalars(query.limit(1)).first() is not None
 
     def decision_of(self, kind: str, subject_id: str) -> Decision | None:

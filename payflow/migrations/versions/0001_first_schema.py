@@ -232,6 +232,7 @@ def upgrade() -> None:
         sa.Column("reference", sa.String(length=255), nullable=True),
         sa.Column("transaction_id", sa.String(length=255), nullable=True),
         sa.Column("gateway_refund_id", sa.String(length=255), nullable=True),
+        sa.Column("dispute", JSON_OBJECT, nullable=True),
         sa.Column("body", JSON_OBJECT, nullable=False),
         sa.Column("outcome", sa.String(length=32), nullable=True),
         sa.Column("handled_at", sa.DateTime(timezone=True), nullable=True),
@@ -297,7 +298,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Uuid(as_uuid=False), nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.CheckConstraint(
-            "kind IN ('underpaid', 'overpaid', 'wrong_currency', 'mode_mismatch', 'reference_mismatch', 'late_payment', 'duplicate_payment', 'slot_taken', 'refund_failed', 'refund_needs_attention', 'refund_unknown', 'poll_plan_exhausted')",
+            "kind IN ('underpaid', 'overpaid', 'wrong_currency', 'mode_mismatch', 'reference_mismatch', 'late_payment', 'duplicate_payment', 'slot_taken', 'refund_failed', 'refund_needs_attention', 'refund_unknown', 'dispute_opened', 'poll_plan_exhausted')",
             name=op.f("ck_decisions_kind_known"),
         ),
         sa.ForeignKeyConstraint(["order_id"], ["orders.id"], name=op.f("fk_decisions_order_id")),

@@ -1,0 +1,76 @@
+"""Disputes: a chargeback as its gateway tells it, opened, won or lost, in whatever order the events come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from payflow import logs
+from payflow.core.money import Money
+from payflow.core.states import DisputeStatus, may_move
+from payflow.models.decision import DecisionAction, DecisionKind
+from payflow.models.dispute import Dispute
+from payflow.models.order import Order
+from payflow.models.payment import PaymentAttempt
+from payflow.services import ledger
+from payflow.services.decisions import open_decision
+from payflow.services.payment import lock_attempt
+from payflow.store.unit_of_work import Transaction
+
+_log = logs.get(__name__)
+
+
+def record_dispute(tx: Transaction, attempt_id: str, facts: Mapping[str, Any]) -> None:
+    """Store what a signed webhook says of one dispute; repeating it, or hearing the end first, changes nothing twice.
+
+    `facts` is WebhookEvent.dispute. While a dispute is open, and when it is lost, no refund leaves for the payment.
+    """
+    order, _, attempt = lock_attempt(tx, attempt_id)
+    dispute = tx.dispute_of(attempt.gateway, facts["id"])
+    if dispute is None:
+        dispute = _open(tx, order, attempt, facts)
+    status = DisputeStatus(facts["status"])
+    if status is DisputeStatus.OPEN or not may_move("dispute", dispute.status, status):
+        return  # an older word that comes late
+    dispute.resolved_at = tx.act.at
+    dispute.move_to(status, tx.act, why=f"{attempt.gateway} says the dispute is {status}")
+    if status is DisputeStatus.LOST:
+        ledger.post_lost_dispute(tx, dispute, workspace_id=order.workspace_id)
+    decision = tx.decision_of(DecisionKind.DISPUTE_OPENED, dispute.id)
+    if decision is not None and decision.resolved_at is None:
+        decision.resolved_at, decision.resolved_by = tx.act.at, f"gateway:{attempt.gateway}"
+        decision.action, decision.note = DecisionAction.IGNORE.value, f"the dispute was {status}"
+    tx.touched_order(order.user_id, order.workspace_id)
+
+
+def _open(tx: Transaction, order: Order, attempt: PaymentAttempt, facts: Mapping[str, Any]) -> Dispute:
+    known = facts["amount_minor"] is not None
+    money = Money(facts["amount_minor"], facts["currency"]) if known else attempt.amount
+    dispute = Dispute(
+        payment_id=attempt.payment_id,
+        order_id=order.id,
+        gateway=attempt.gateway,
+        gateway_dispute_id=facts["id"],
+        status=DisputeStatus.OPEN.value,
+        moves=0,
+        amount_minor=money.amount_minor,
+        currency=money.currency,
+        reason=facts["reason"] or "",
+        created_at=tx.act.at,
+        updated_at=tx.act.at,
+    )
+    tx.add(dispute)
+    tx.flush()
+    tx.publish(dispute.event(tx.act, order=order))
+    open_decision(
+        tx,
+        DecisionKind.DISPUTE_OPENED,
+        subject_id=dispute.id,
+        order=order,
+        money=money,
+        detail=f"The customer's bank disputes {money}; answer it in the gateway's dashboard.",
+        suggested=DecisionAction.IGNORE,
+    )
+    tx.touched_order(order.user_id, order.workspace_id)
+    _log.error("a payment is disputed", action="dispute.opened", dispute_id=dispute.id, order_id=order.id)
+    return dispute

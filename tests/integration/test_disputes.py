@@ -1,0 +1,76 @@
+"""Disputes: recorded once however their events come, on the ledger when lost, and nothing is given back besides."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from payflow.core.errors import Conflict
+from payflow.models.decision import Decision
+from payflow.models.dispute import Dispute
+from payflow.models.ledger import LedgerPosting
+from payflow.models.refund import RefundReason
+from tests.house import ADA, House
+
+pytestmark = pytest.mark.usefixtures("sound_in_the_end")
+AMOUNT = 1_500_000
+
+
+def disputed(house: House, gateway: str, end: str | None) -> tuple[str, list[dict[str, object]]]:
+    """A paid order with a dispute, perhaps ended; the webhooks that tell of it, not yet carried in."""
+    order_id = house.paid(ADA, house.booking(amount=AMOUNT), gateway=gateway)
+    reference = house.attempts(order_id)[0].reference
+    told = {row["id"] for row in house.webhooks()}
+    house.fault("dispute", reference=reference)
+    if end is not None:
+        house.fault("dispute_resolve", reference=reference, params={"won": end == "won"})
+    return order_id, [row for row in house.webhooks() if row["id"] not in told and "dispute" in str(row["event"])]
+
+
+@pytest.mark.parametrize("gateway", ["paystack", "stripe"])
+@pytest.mark.parametrize("end", ["won", "lost"])
+def test_a_disputes_events_end_the_same_in_every_order(house: House, gateway: str, end: str) -> None:
+    """Opened and ended, in both orders and twice each: one dispute in its end state, one posting when lost."""
+    orders = []
+    for order in permutations(range(2)):
+        order_id, events = disputed(house, gateway, end)
+        assert len(events) >= 2
+        for position in (*order, *order):
+            house.receive(events[position], gateway)
+            house.drain()
+        orders.append(order_id)
+    for order_id in orders:
+        (dispute,) = [row for row in house.rows(Dispute) if row.order_id == order_id]
+        assert (dispute.status, dispute.amount_minor) == (end, AMOUNT)
+        lost = [row for row in house.rows(LedgerPosting) if row.kind == "dispute" and row.order_id == order_id]
+        assert [row.amount_minor for row in lost] == ([AMOUNT] if end == "lost" else [])
+        assert house.order_row(order_id).status == "completed"
+    asked = [row for row in house.rows(Decision) if row.kind == "dispute_opened"]
+    assert len(asked) == 2
+    assert all(row.resolved_at for row in asked)
+
+
+@pytest.mark.parametrize("gateway", ["paystack", "stripe"])
+def test_nothing_is_given_back_while_a_dispute_is_open(house: House, gateway: str) -> None:
+    """The API refuses a refund; one already waiting is held back until the dispute is won."""
+    order_id, events = disputed(house, gateway, None)
+    payment = house.payment_row(order_id)
+    house.container.refunds.request_refund(ADA, payment.id, amount_minor=100_000, reason=RefundReason.OTHER)
+    house.receive(events[0], gateway)
+    house.drain()
+    house.later(60)
+    assert house.control("GET", "/sandbox/refunds")["refunds"] == []
+    with pytest.raises(Conflict) as caught:
+        house.container.refunds.request_refund(ADA, payment.id, amount_minor=100_000, reason=RefundReason.OTHER)
+    assert caught.value.code == "disputed"
+
+    house.fault("dispute_resolve", reference=house.attempts(order_id)[0].reference, params={"won": True})
+    for row in house.webhooks():
+        if "dispute" in str(row["event"]):
+            house.receive(row, gateway)
+    house.drain()
+    house.later(6 * 3_600)
+    house.later(60)
+    house.later(60)
+    assert [refund.status for refund in house.refunds(order_id)] == ["completed"]
