@@ -29,7 +29,7 @@ from payflow.models.access import User
 from payflow.models.order import Order
 from payflow.models.payment import PaymentAttempt
 from payflow.services.order import claim_orders, close_order
-from payflow.services.payment import initiate_request, lock_attempt, renew_attempt
+from payflow.services.payment import attempt_ref, initiate_request, lock_attempt, renew_attempt
 from payflow.services.side_by_side import SideBySide
 from payflow.services.verification import apply_verification, fail_payment
 from payflow.store.unit_of_work import Transaction, UnitOfWork
@@ -208,7 +208,7 @@ class GatewayCalls:
             try:
                 for attempt in self._live_attempts(order_id):
                     if attempt.called_at is not None and attempt.gateway in self._gateways:
-                        answer = self._gateways[attempt.gateway].verify(_ref(attempt))
+                        answer = self._gateways[attempt.gateway].verify(attempt_ref(attempt))
                         step = partial(
                             self._store_answer, attempt_id=attempt.id, answer=answer, seen_due=attempt.due_at
                         )
@@ -259,16 +259,7 @@ def _claim_questions(
     """Claim tries to ask about: their due times as seen, and (id, order id, how the gateway finds it)."""
     claimed = _claim(tx, gateway, AWAITS_VERIFY, ids, lease_seconds=ASK_LEASE_SECONDS)
     attempts = tx.many(PaymentAttempt, list(claimed))
-    return claimed, [(attempt.id, attempt.order_id, _ref(attempt)) for attempt in attempts]
-
-
-def _ref(attempt: PaymentAttempt) -> AttemptRef:
-    return AttemptRef(
-        reference=attempt.reference,
-        amount=attempt.amount,
-        session_id=attempt.session_id,
-        transaction_id=attempt.gateway_transaction_id,
-    )
+    return claimed, [(attempt.id, attempt.order_id, attempt_ref(attempt)) for attempt in attempts]
 
 
 def _later(attempt: PaymentAttempt, now: datetime, error: GatewayError) -> None:

@@ -15,7 +15,7 @@ from payflow.core.identifiers import attempt_reference
 from payflow.core.money import Money
 from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus
 from payflow.core.web_addresses import is_allowed_return_url
-from payflow.gateways.base import Gateway, InitiateRequest
+from payflow.gateways.base import AttemptRef, Gateway, InitiateRequest
 from payflow.gateways.registry import choose
 from payflow.models.access import User, Workspace
 from payflow.models.order import Order
@@ -205,6 +205,16 @@ def initiate_request(
         metadata={"order_id": order.id, "order_number": order.order_number},
         expires_at=order.expires_at,
         payment_method=payment_method,
+    )
+
+
+def attempt_ref(attempt: PaymentAttempt) -> AttemptRef:
+    """How its gateway finds a try again."""
+    return AttemptRef(
+        reference=attempt.reference,
+        amount=attempt.amount,
+        session_id=attempt.session_id,
+        transaction_id=attempt.gateway_transaction_id,
     )
 
 

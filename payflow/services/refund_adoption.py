@@ -14,14 +14,14 @@ from payflow.core.clock import Clock
 from payflow.core.errors import PayflowError
 from payflow.core.polling import INBOX_BACKOFF
 from payflow.core.states import OPEN_REFUND
-from payflow.gateways.base import AttemptRef, Gateway, RefundResult
+from payflow.gateways.base import Gateway, RefundResult
 from payflow.models.decision import DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund, RefundReason, RefundSource
 from payflow.models.webhook_event import WebhookEvent
 from payflow.services.decisions import open_decision
-from payflow.services.payment import lock_attempt
+from payflow.services.payment import attempt_ref, lock_attempt
 from payflow.services.refund import reserve
 from payflow.services.refund_calls import apply_refund_result
 from payflow.services.side_by_side import SideBySide
@@ -49,20 +49,11 @@ class RefundAdoption:
         for event_id, attempt_id in hints:
             events.setdefault(attempt_id, []).append(event_id)
         with self._units.reading() as rows:
-            refs = [(row.id, row.order_id, _ref(row)) for row in rows.many(PaymentAttempt, list(events))]
+            refs = [(row.id, row.order_id, attempt_ref(row)) for row in rows.many(PaymentAttempt, list(events))]
         lists = self._side_by_side.run(lambda one: self._gateways[gateway].list_refunds(one[2]), refs)
         for (attempt_id, _, _), listed in zip(refs, lists, strict=True):
             self._units.run(partial(_bring_in_line, attempt_id=attempt_id, event_ids=events[attempt_id], listed=listed))
         return [order_id for _, order_id, _ in refs]
-
-
-def _ref(attempt: PaymentAttempt) -> AttemptRef:
-    return AttemptRef(
-        reference=attempt.reference,
-        amount=attempt.amount,
-        session_id=attempt.session_id,
-        transaction_id=attempt.gateway_transaction_id,
-    )
 
 
 def _bring_in_line(

@@ -24,12 +24,13 @@ from payflow.core.errors import (
 )
 from payflow.core.polling import GATEWAY_BACKOFF, REFUND_POLL_PLAN, PollPlan
 from payflow.core.states import OPEN_REFUND, RefundStatus
-from payflow.gateways.base import AttemptRef, Gateway, Outcome, RefundRef, RefundRequest, RefundResult
+from payflow.gateways.base import Gateway, Outcome, RefundRef, RefundRequest, RefundResult
 from payflow.models.decision import DecisionAction, DecisionKind
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund
 from payflow.services.decisions import open_decision
 from payflow.services.gateway_calls import BATCH, CALL_LEASE_SECONDS
+from payflow.services.payment import attempt_ref
 from payflow.services.refund import complete_refund, fail_refund
 from payflow.services.side_by_side import SideBySide
 from payflow.store.unit_of_work import Transaction, UnitOfWork
@@ -162,12 +163,7 @@ def _prepare(tx: Transaction, *, refund_id: str, seen_due: datetime | None) -> _
         order_id=refund.order_id,
         request=RefundRequest(
             refund_id=refund.id,
-            attempt=AttemptRef(
-                reference=attempt.reference,
-                amount=attempt.amount,
-                session_id=attempt.session_id,
-                transaction_id=attempt.gateway_transaction_id,
-            ),
+            attempt=attempt_ref(attempt),
             amount=refund.amount,
             reason=refund.reason,
         ),
