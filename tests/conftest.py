@@ -14,8 +14,15 @@ pytest_plugins = ["tests.nodes", "tests.databases"]
 
 @pytest.fixture
 def house(database_url: str, request: pytest.FixtureRequest) -> Iterator[House]:
-    """A whole house with a held clock; the test plays the worker. Settings by indirect parametrisation."""
-    with open_house(database_url, **getattr(request, "param", {})) as opened:
+    """A whole house with a held clock; the test plays the worker.
+
+    Indirect parameters are further settings; `@pytest.mark.gateways("paystack")` leaves these gateways on only.
+    """
+    environ: dict[str, str] = dict(getattr(request, "param", {}))
+    marker = request.node.get_closest_marker("gateways")
+    if marker:
+        environ["PAYFLOW_GATEWAYS"] = ",".join(marker.args)
+    with open_house(database_url, **environ) as opened:
         yield opened
 
 

@@ -289,8 +289,10 @@ def test_forged_webhook_stores_and_changes_nothing(house: House) -> None:
     for their_headers, their_body in forged:
         with pytest.raises(SignatureInvalid):
             house.container.webhooks.receive("paystack", their_headers, their_body)
-    with pytest.raises(NotFound):
+    with pytest.raises(SignatureInvalid):
         house.container.webhooks.receive("stripe", headers, body)
+    with pytest.raises(NotFound):
+        house.container.webhooks.receive("a-gateway-that-is-off", headers, body)
     with pytest.raises(UnreadableWebhook):
         house.container.webhooks.receive("paystack", *signed(b"{not json"))
     assert house.rows(WebhookEvent) == []

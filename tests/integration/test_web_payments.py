@@ -34,6 +34,7 @@ def test_waiting_in_vain_answers_202(house: House, ada: Client) -> None:
     assert started.get_json()["reference"]
 
 
+@pytest.mark.gateways("paystack")
 def test_bad_initiations_name_the_field_and_open_no_try(house: House, ada: Client) -> None:
     """Unknown gateway, order, return address and fields are refused."""
     order_id = house.order()

@@ -73,6 +73,7 @@ def test_signed_but_unreadable_is_400(house: House, anybody: Client, raw: bytes)
     assert house.rows(WebhookEvent) == []
 
 
+@pytest.mark.gateways("paystack")
 def test_a_gateway_that_is_off_is_404(anybody: Client) -> None:
     """As is one that never was."""
     body, headers = signed(EVENT)
