@@ -159,7 +159,8 @@ def reserve(
     )
     tx.add(refund)
     tx.flush()
-    tx.publish(refund.event(EventType.REFUND_REQUESTED, tx.act, order=order))
+    if source is not RefundSource.GATEWAY:  # one made at the gateway was not requested here; its completion is told
+        tx.publish(refund.event(EventType.REFUND_REQUESTED, tx.act, order=order))
     if approval is not Approval.WAITING and gateway_refund_id is None:
         tx.ring(f"refunds.submit:{refund.gateway}")
     tx.touched_order(payment.user_id, payment.workspace_id)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from payflow.models.ledger import LedgerPosting
 from payflow.models.refund import RefundReason
 from payflow.models.webhook_event import WebhookEvent
 from tests.house import ADA, House
+
+pytestmark = pytest.mark.usefixtures("sound_in_the_end")
 
 
 def _refund_webhooks(house: House) -> list[dict[str, object]]:
