@@ -64,7 +64,10 @@ def apply_verification(
     if result.outcome is Outcome.FAILED:
         fail_payment(tx, order, payment, attempt, error=result.message or "declined by the gateway")
     elif result.outcome is Outcome.REVERSED:
-        fail_payment(tx, order, payment, attempt, error="paid and reversed at the gateway")
+        # Money came and some or all of it went back before we asked: a person must look, nobody may call it failed.
+        detail = "paid, and given back in part or whole at the gateway before we first asked"
+        _mismatch(tx, order, attempt, DecisionKind.REFUND_UNKNOWN, None, detail)
+        return
     elif result.outcome is Outcome.UNKNOWN:
         _log.warning(
             "gateway answered with a status we do not know",

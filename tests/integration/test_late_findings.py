@@ -61,3 +61,17 @@ def test_worker_steps_carry_the_orders_correlation_id(house: House) -> None:
     with house.container.units.reading() as rows:
         moves = [*rows.history_of(order_id), *rows.history_of(house.payment_row(order_id).id)]
     assert {move.correlation_id for move in moves} == {"req-77"}
+
+
+def test_money_partly_given_back_before_we_asked_is_put_before_a_person(house: House) -> None:
+    """A dashboard refund precedes our first question: never called failed, the order waits, one open decision."""
+    order_id, reference = house.initiated()
+    house.pay(reference)
+    house.fault("dashboard_refund", reference=reference, params={"amount": 1_000})
+    house.ask(reference)
+    assert house.statuses(order_id)[:2] == ("processing", "processing")
+    assert [attempt.status for attempt in house.attempts(order_id)] == ["mismatched"]
+    with house.container.units.reading() as rows:
+        assert rows.has_open_decision(order_id)
+    house.later(2_000)
+    assert house.order_row(order_id).status == "processing"
