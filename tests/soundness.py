@@ -5,6 +5,11 @@ A test module asks for it once: `pytestmark = pytest.mark.usefixtures("sound_in_
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from payflow.core.money import exponent
 from payflow.models.payment import PaymentAttempt
 from payflow.models.refund import Refund
 from payflow.store.audit import Breach, breaches
@@ -40,8 +45,16 @@ def assert_same_money(house: House) -> None:
         if not sums["charges"]:
             continue
         attempt = here[reference]
+        taken, returned = iso_minor(sums, "taken_minor"), iso_minor(sums, "returned_minor")
         assert attempt.status in ("succeeded", "mismatched"), f"lost: {reference} is paid there, {attempt.status} here"
         is_not_counted = attempt.status == "mismatched" and not attempt.captured_minor
-        assert is_not_counted or attempt.captured_minor == sums["taken_minor"], reference
+        assert is_not_counted or attempt.captured_minor == taken, reference
         back = sum(one.amount_minor for one in refunds if one.attempt_id == attempt.id and one.status == "completed")
-        assert back == sums["returned_minor"], f"{reference}: {back} went back here, {sums['returned_minor']} there"
+        assert back == returned, f"{reference}: {back} went back here, {returned} there"
+
+
+def iso_minor(sums: Mapping[str, Any], field: str) -> int:
+    """A sum the gateway counted in its own unit (Stripe counts UGX in hundredths), in ISO 4217's minor units."""
+    minor = Decimal(sums[field]).scaleb(exponent(sums["currency"]) - sums["exponent"])
+    assert minor == int(minor), f"{sums}: less than the smallest unit"
+    return int(minor)

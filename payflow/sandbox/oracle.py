@@ -50,6 +50,7 @@ class Oracle:
                         "returned_minor": 0,
                         "returning_minor": 0,
                         "currency": charge.currency,
+                        "exponent": self._exponent(charge),
                     },
                 )
                 entry["transactions"] += 1
@@ -59,11 +60,18 @@ class Oracle:
                     totals[charge.currency][name] += sums[name]
             return jsonify(
                 {
-                    "charges": [{**charge.to_json(), **self._sums(charge)} for charge in rows],
+                    "charges": [
+                        {**charge.to_json(), **self._sums(charge), "exponent": self._exponent(charge)}
+                        for charge in rows
+                    ],
                     "by_reference": by_reference,
                     "totals": {currency: sums for currency, sums in totals.items() if sums["charges"]},
                 }
             )
+
+    def _exponent(self, charge: Charge) -> int:
+        """How many decimals this gateway's amounts carry: not always ISO 4217's (Stripe counts UGX in hundredths)."""
+        return self._party.dialects[charge.gateway].exponent(charge.currency)
 
     def _sums(self, charge: Charge) -> dict[str, int]:
         paid = charge.status is ChargeStatus.PAID

@@ -631,7 +631,7 @@ def test_oracle_then_counts_charges_and_money_per_reference_and_currency(desk: D
     told = desk.read("charges")
     assert told["by_reference"]["PF-1"] == {
         "transactions": 1, "charges": 1, "taken_minor": 20000, "returned_minor": 5000, "returning_minor": 1000,
-        "currency": "NGN",
+        "currency": "NGN", "exponent": 2,
     }  # fmt: skip
     assert told["by_reference"]["PF-2"]["charges"] == 0
     assert told["totals"] == {"NGN": {"charges": 1, "taken_minor": 20000, "returned_minor": 5000}}
