@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
+import celeryconfig
+
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCT = [ROOT / "worker.py", ROOT / "celeryconfig.py"] + [
     path
@@ -86,6 +88,7 @@ def test_product_code_does_not_sleep() -> None:
         "payflow/processes.py",
         "payflow/system.py",
         "payflow/embedded.py",
+        "payflow/failpoints.py",
         "payflow/gateways/",
     )
     strays = [
@@ -132,3 +135,30 @@ def test_tasks_take_ids_only() -> None:
         or ast.unparse(argument.annotation) not in ("str", "list[str]", "list[str] | None")
     ]
     assert not strays, strays
+
+
+def test_no_task_waits_in_the_broker() -> None:
+    """Long waits are due times in the database: no countdown, no eta, no Celery retry, so none outlives its visibility.
+
+    A message held longer than the visibility timeout is delivered again, in a loop (docs/decisions/0003).
+    """
+    strays = [
+        f"{_name(path)}:{node.lineno}"
+        for path, node in _nodes(OURS)
+        if isinstance(node, ast.Call)
+        and (
+            {keyword.arg for keyword in node.keywords} & {"countdown", "eta", "retry_backoff", "autoretry_for"}
+            or (isinstance(node.func, ast.Attribute) and node.func.attr == "retry" and _name(path).startswith("tasks/"))
+        )
+    ]
+    assert not strays, strays
+
+
+def test_a_task_ends_before_its_message_is_given_to_another() -> None:
+    """The hard time limit stays below the visibility timeout, and nobody asks for a result."""
+    visibility = celeryconfig.broker_transport_options.get("visibility_timeout")
+    assert visibility is None or celeryconfig.task_time_limit < int(str(visibility))
+    assert celeryconfig.task_acks_late
+    assert celeryconfig.task_reject_on_worker_lost
+    assert celeryconfig.result_backend is None
+    assert celeryconfig.accept_content == ["json"]
