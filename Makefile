@@ -15,7 +15,7 @@ ARGS ?=
 
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help run demo test fmt lint types architecture check bench accept faults lock audit-deps install install-test clean
+.PHONY: help run demo test fmt lint types architecture check docs bench accept faults lock audit-deps install install-test clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,11 +45,14 @@ architecture: $(TEST_STAMP) ## Check the floors: who may import whom
 
 check: lint types architecture ## lint, types and architecture
 
+docs: $(TEST_STAMP) ## Write docs/permissions.md and docs/openapi.json anew from what the app does
+	$(PY) -m pytest -q --renew-docs tests/integration/test_permissions.py tests/integration/test_openapi.py
+
 accept: $(TEST_STAMP) ## Only the acceptance tests, the system in real processes
 	$(PY) -m pytest tests/acceptance $(ARGS)
 
-faults: $(TEST_STAMP) ## Only the fault tests: kill, cut and freeze while money moves
-	$(PY) -m pytest tests/faults $(ARGS)
+faults: $(TEST_STAMP) ## The fault campaign: break everything while money moves, then audit (ARGS="--stack redis --only NAME --random 30m --seed N")
+	@$(PY) -m tests.faults.campaign $(ARGS)
 
 bench: $(TEST_STAMP) ## Measure throughput and latency on this machine
 	@$(PY) -m tests.benchmarks $(ARGS)

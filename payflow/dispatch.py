@@ -19,7 +19,7 @@ from celery import Celery
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
-from payflow import logs
+from payflow import failpoints, logs
 from payflow.cache import Cache
 
 _log = logs.get(__name__)
@@ -88,7 +88,9 @@ class CeleryBells:
             return True
         queue = f"gateway.{gateway}" if gateway else None
         try:
+            failpoints.hit("bell.before_send")
             self.app.send_task(name, args=[gateway] if gateway else [], queue=queue, retry=False, ignore_result=True)
+            failpoints.hit("bell.after_send")
         except (KombuError, OSError, RedisError, AMQPError) as error:
             self._cache.rung(kind)
             _log.warning(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from celery import Celery, Task
 
-from payflow import dispatch, logs
+from payflow import dispatch, failpoints, logs
 from payflow.container import Container
 from payflow.core.errors import PayflowError
 
@@ -53,6 +53,10 @@ class PayflowTask(Task[Any, Any]):
             except PayflowError as error:
                 _log.error("a step failed; it stays due", action="task.failed", code=error.code, error=error.detail)
                 raise
+
+    def after_return(self, *_given: Any) -> None:
+        """Celery is done but for the acknowledgement: a chain's next link is on its way."""
+        failpoints.hit(f"{self.name}.before_ack")
 
     def awake(self, gateway: str | None = None) -> None:
         """The wake-up has arrived: from here on the next commit may ring again. Called before looking for work."""

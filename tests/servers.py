@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from payflow.embedded import HOST, free_port, kill_group
@@ -31,45 +32,62 @@ class CannotStart(Exception):
     """A server is missing or did not come up."""
 
 
-@contextlib.contextmanager
-def postgres(folder: Path) -> Iterator[tuple[str, str]]:
-    """A PostgreSQL that does not wait for the disk: variable name and address."""
+@dataclass(frozen=True)
+class Server:
+    """One server made ready to start: its folder is prepared, its port chosen. Whoever starts `command` owns it."""
+
+    name: str
+    command: tuple[str, ...]
+    is_up: Callable[[], bool]
+    variable: str | None = None
+    """What `address` goes by in the environment; None for a server that only helps another."""
+    address: str = ""
+    stop: signal.Signals = signal.SIGTERM
+    seconds: float = 30
+    """How long a start may take."""
+    data: Path | None = None
+    """What is deleted to have it start empty."""
+
+
+def postgres(folder: Path, *, keeps_commits: bool = False) -> list[Server]:
+    """A PostgreSQL that does not wait for the disk; with `keeps_commits` a commit survives its own death."""
     programs, data, port = _postgres_programs(), folder / "data", free_port()
     _own(folder, "postgres")
     initdb = [str(programs / "initdb"), "-D", str(data), "-U", "payflow", "--auth=trust", "--encoding=UTF8"]
     _once([*initdb, "--locale=C", "--no-sync"], user="postgres")
+    single = [str(programs / "postgres"), "--single", "-D", str(data), "postgres"]
+    _once(single, user="postgres", words="CREATE DATABASE payflow\n")
     options = {
         "listen_addresses": HOST,
         "port": str(port),
         "unix_socket_directories": str(folder),
         "fsync": "off",
-        "synchronous_commit": "off",
+        "synchronous_commit": "on" if keeps_commits else "off",
         "full_page_writes": "off",
         "max_connections": "200",
+        "deadlock_timeout": "100ms",
     }
     settings = [word for name, value in options.items() for word in ("-c", f"{name}={value}")]
     command = [str(programs / "postgres"), "-D", str(data), *settings]
-    ask = [str(programs / "psql"), "-h", HOST, "-p", str(port), "-U", "payflow", "-d", "postgres", "-qc"]
+    ask = [str(programs / "psql"), "-h", HOST, "-p", str(port), "-U", "payflow", "-d", "payflow", "-qc"]
 
     def is_up() -> bool:
         return subprocess.run([*ask, "SELECT 1"], capture_output=True, check=False).returncode == 0
 
-    with _server(command, folder, is_up, user="postgres", stop=signal.SIGINT):
-        _once([*ask, "CREATE DATABASE payflow"])
-        yield DATABASE, f"postgresql+psycopg://payflow@{HOST}:{port}/payflow"
+    address = f"postgresql+psycopg://payflow@{HOST}:{port}/payflow"
+    words = _in(folder, command, user="postgres")
+    return [Server("postgres", words, is_up, DATABASE, address, stop=signal.SIGINT)]
 
 
-@contextlib.contextmanager
-def redis(folder: Path) -> Iterator[tuple[str, str]]:
+def redis(folder: Path) -> list[Server]:
     """A Redis that persists nothing."""
     port = free_port()
     command = [_program("redis-server"), "--port", str(port), "--bind", HOST, "--dir", str(folder)]
-    with _server([*command, "--save", "", "--appendonly", "no"], folder, lambda: _listens(port)):
-        yield BROKER, f"redis://{HOST}:{port}/0"
+    words = _in(folder, [*command, "--save", "", "--appendonly", "no"])
+    return [Server("redis", words, lambda: _listens(port), BROKER, f"redis://{HOST}:{port}/0")]
 
 
-@contextlib.contextmanager
-def rabbitmq(folder: Path) -> Iterator[tuple[str, str]]:
+def rabbitmq(folder: Path) -> list[Server]:
     """A RabbitMQ node with its own name service, cookie and data."""
     port, name_port, peer_port = free_port(), free_port(), free_port()
     programs = Path("/usr/lib/rabbitmq/bin")
@@ -103,41 +121,39 @@ def rabbitmq(folder: Path) -> Iterator[tuple[str, str]]:
         prepared = _as_user(ask, "rabbitmq")
         return subprocess.run(prepared, env=environ, capture_output=True, check=False).returncode == 0
 
-    names = [_program("epmd"), "-port", str(name_port), "-address", HOST]
-    with (
-        _server(names, folder, lambda: _listens(name_port), user="rabbitmq", environ=environ),
-        _server(
-            [str(programs / "rabbitmq-server")],
-            folder,
-            is_up,
-            user="rabbitmq",
-            environ=environ,
-            stop=signal.SIGKILL,
-            seconds=90,
-        ),
-    ):
-        yield BROKER, f"amqp://guest:guest@{HOST}:{port}//"
+    names = _in(folder, [_program("epmd"), "-port", str(name_port), "-address", HOST], user="rabbitmq", environ=environ)
+    broker = _in(folder, [str(programs / "rabbitmq-server")], user="rabbitmq", environ=environ)
+    address = f"amqp://guest:guest@{HOST}:{port}//"
+    return [
+        Server("epmd", names, lambda: _listens(name_port)),
+        Server("rabbitmq", broker, is_up, BROKER, address, stop=signal.SIGKILL, seconds=90, data=folder / "mnesia"),
+    ]
 
 
-SERVERS: Mapping[str, Callable[[Path], contextlib.AbstractContextManager[tuple[str, str]]]] = {
-    "postgres": postgres,
-    "redis": redis,
-    "rabbitmq": rabbitmq,
-}
+SERVERS: Mapping[str, Callable[[Path], list[Server]]] = {"postgres": postgres, "redis": redis, "rabbitmq": rabbitmq}
+
+
+@contextlib.contextmanager
+def folder_for_servers() -> Iterator[Path]:
+    """A temporary folder that other users may enter: as root, servers drop to users of their own."""
+    with tempfile.TemporaryDirectory(prefix="payflow-servers-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
 
 
 @contextlib.contextmanager
 def started(names: Sequence[str]) -> Iterator[dict[str, str]]:
     """Start the named servers; the environment variables that lead to them."""
     with contextlib.ExitStack() as stack:
-        base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="payflow-servers-")))
-        base.chmod(0o755)
+        base = stack.enter_context(folder_for_servers())
         found: dict[str, str] = {}
         for name in names:
             folder = base / name
             folder.mkdir()
-            variable, address = stack.enter_context(SERVERS[name](folder))
-            found[variable] = address
+            for server in SERVERS[name](folder):
+                stack.enter_context(_running(server, folder))
+                if server.variable:
+                    found[server.variable] = server.address
         yield found
 
 
@@ -159,39 +175,32 @@ def missing() -> list[str]:
 
 
 @contextlib.contextmanager
-def _server(
-    command: Sequence[str],
-    folder: Path,
-    is_up: Callable[[], bool],
-    *,
-    user: str | None = None,
-    environ: Mapping[str, str] | None = None,
-    stop: signal.Signals = signal.SIGTERM,
-    seconds: float = 30,
-) -> Iterator[None]:
-    log_path = folder / "output.log"
+def _running(server: Server, folder: Path) -> Iterator[None]:
+    log_path = folder / f"{server.name}.log"
     with log_path.open("ab") as log:
         process = subprocess.Popen(
-            _as_user(command, user, tied=True),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=None if environ is None else dict(environ),
-            cwd=folder,
-            start_new_session=True,
+            server.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
     try:
-        deadline = time.monotonic() + seconds
-        while not is_up():
+        deadline = time.monotonic() + server.seconds
+        while not server.is_up():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise CannotStart(f"{command[0]} did not start:\n{log_path.read_text(errors='replace')[-3000:]}")
+                raise CannotStart(f"{server.name} did not start:\n{log_path.read_text(errors='replace')[-3000:]}")
             time.sleep(0.1)
         yield
     finally:
-        process.send_signal(stop)
+        process.send_signal(server.stop)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
         kill_group(process)
+
+
+def _in(
+    folder: Path, command: Sequence[str], *, user: str | None = None, environ: Mapping[str, str] | None = None
+) -> tuple[str, ...]:
+    """A command line that runs in a folder, as a user, in an environment of its own if one is given."""
+    words = ["-i", *(f"{name}={value}" for name, value in environ.items())] if environ is not None else []
+    return ("env", "-C", str(folder), *words, *_as_user(command, user, tied=True))
 
 
 def _as_user(command: Sequence[str], user: str | None, *, tied: bool = False) -> list[str]:
@@ -222,8 +231,9 @@ def _own(folder: Path, user: str) -> None:
             os.chown(path, owner.pw_uid, owner.pw_gid)
 
 
-def _once(command: Sequence[str], *, user: str | None = None) -> None:
-    done = subprocess.run(_as_user(command, user), capture_output=True, text=True, check=False, cwd="/")
+def _once(command: Sequence[str], *, user: str | None = None, words: str = "") -> None:
+    prepared = _as_user(command, user)
+    done = subprocess.run(prepared, input=words, capture_output=True, text=True, check=False, cwd="/")
     if done.returncode != 0:
         raise CannotStart(f"{command[0]}: {(done.stderr or done.stdout).strip()}")
 

@@ -29,7 +29,7 @@ import requests
 import tenacity
 from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
-from payflow import logs
+from payflow import failpoints, logs
 from payflow.core.clock import Clock
 from payflow.core.errors import (
     AnswerNotUnderstood,
@@ -131,7 +131,9 @@ class Transport:
             return self._told(call, _Tried(error=error, may_repeat=False), None, self._options.timer())
         started = self._options.timer()
         try:
+            failpoints.hit(f"{call.operation}.before_send")
             received = self._exchange(call)
+            failpoints.hit(f"{call.operation}.after_send")
         except (requests.RequestException, HTTPError, OSError) as problem:
             return self._told(call, _Tried(error=self._failure(call, problem)), None, started)
         finally:

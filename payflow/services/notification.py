@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from payflow import bus, logs
+from payflow import bus, failpoints, logs
 from payflow.channels import in_app
 from payflow.channels.email import EmailSender
 from payflow.core.clock import Clock
@@ -138,7 +138,10 @@ class NotificationService:
 
 
 def _send(email: EmailSender, one: _Claimed) -> None:
-    email.send(email.compose(one.notification_id, one.recipient, one.event_type, one.payload))
+    letter = email.compose(one.notification_id, one.recipient, one.event_type, one.payload)
+    failpoints.hit("deliver.before_send")
+    email.send(letter)
+    failpoints.hit("deliver.after_send")
 
 
 def _message(event: OutboxEvent, channel: Channel, recipient: str, *, now: datetime, sent: bool) -> Notification:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from payflow import failpoints
 from payflow.core.clock import Clock
 from payflow.core.states import OPEN_REFUND, OrderStatus
 from payflow.models.notification import Notification
@@ -75,6 +76,7 @@ class SweepService:
     def ring_due(self) -> list[str]:
         """Ring for everything that is due; what was rung."""
         kinds = self.due()
+        failpoints.hit("sweep.before_ring")
         for kind in kinds:
             self._bells.ring(kind)
         return kinds

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random
 
-from payflow import bus, logs
+from payflow import bus, failpoints, logs
 from payflow.cache import Cache
 from payflow.core.act import Act
 from payflow.core.clock import Clock
@@ -125,13 +125,16 @@ class UnitOfWork:
             self._cache.forget(done.stale)
         for kind in done.bells:
             self._bells.ring(kind)
+        failpoints.hit_step(step, "after_publish")
         return result
 
     def _once(self, step: Callable[[Transaction], T], actor: str, correlation_id: str | None) -> tuple[T, Transaction]:
         with Session(self._engine, expire_on_commit=False) as session:
             tx = Transaction(session, Act(self._clock.now(), actor, correlation_id), worker=self._worker)
             result = step(tx)
+            failpoints.hit_step(step, "before_commit")
             session.commit()
+            failpoints.hit_step(step, "after_commit")
             return result, tx
 
     @contextmanager

@@ -41,6 +41,7 @@ FLOORS: dict[str, int] = {
     "payflow.settings": 2,
     "payflow.core": 1,
     "payflow.logs": 1,
+    "payflow.failpoints": 1,
     "payflow.metrics": 1,
     "payflow": 0,
 }

@@ -1,0 +1,190 @@
+"""Runs faults on one stage: load, the fault, the wait until everything is settled, the verdict."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from payflow.core.errors import PayflowError
+from tests.faults.campaign.customers import GATEWAYS, PRICE_MINOR, Arrivals, Crowd, GaveUp, Track
+from tests.faults.campaign.faults import FAULTS, Fault
+from tests.faults.campaign.injections import Scene
+from tests.faults.campaign.oracle import Oracle, Sampler, Verdict
+from tests.faults.campaign.points import stories_for
+from tests.faults.campaign.report import Row
+from tests.faults.campaign.stage import Stage
+
+ARRIVALS_PER_SECOND = 4.0
+READY = 60
+"""Customers with bookings in hand before a fault begins."""
+REACH_SECONDS = 45.0
+"""How long a fail-point may take to be come to."""
+
+
+class Campaign:
+    """One stage's campaign. `limit_seconds` is how long everything may take to settle."""
+
+    def __init__(self, stage: Stage, *, seed: int, limit_seconds: float) -> None:
+        self.stage, self.limit = stage, limit_seconds
+        self.rng = random.Random(seed)
+        self.crowd = Crowd(stage.live, patience_seconds=limit_seconds)
+        self.oracle = Oracle(stage.live)
+        self.scene = Scene(stage, self.crowd, self.rng)
+        self._spare: list[Track] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.crowd.close()
+
+    # -- one fault -----------------------------------------------------------------------------------------------
+
+    def fault(self, fault: Fault) -> Row:
+        """Under load: begin, inject, take back, settle, judge."""
+        sampler = Sampler(self.stage.live)
+        with self._load() as arrivals:
+            time.sleep(2)  # something has to be under way
+            in_flight = self.in_flight()
+            sampler.start()
+            try:
+                fault.inject(self.scene)
+            finally:
+                self.stage.calm()
+        row = Row(fault.name, fault.does, in_flight=in_flight, payments=len(arrivals.came))
+        self._settle(row, arrivals.came, sampler.stop())
+        return row
+
+    def point(self, point: str, action: str = "kill9") -> Row:
+        """Arm one fail-point, once; a payment and a refund at each gateway run into it."""
+        row = Row(f"{action} {point}", "", payments=len(GATEWAYS))
+        regretting = self._regretting(len(GATEWAYS))
+        first = len(self.crowd.tracks)
+        buying = [self.crowd.arrive(gateway) for gateway in GATEWAYS]
+        self.stage.arm(f"{point}={action}@1")
+        for story in stories_for(point):
+            story(self.scene)
+        for number, track in enumerate(buying):
+            self.crowd.begin(self.crowd.buy, track)
+            for other in regretting[number : number + 1]:
+                self.crowd.begin(self.crowd.give_back, other, None if self.rng.random() < 0.5 else PRICE_MINOR)
+        row.is_reached = self._until(lambda: point in self.stage.passages(), REACH_SECONDS)
+        row.in_flight = self.in_flight()
+        self.stage.arm("")
+        self.stage.revive()
+        self._settle(row, [*regretting, *self.crowd.tracks[first:]], set())
+        return row
+
+    def random(self, seconds: float, note: Callable[[str], None]) -> list[Row]:
+        """Pairs of faults at random moments under constant load, then the books; `note` gets the schedule's lines."""
+        names = [one.name for one in FAULTS.values() if self.stage.stack in one.stacks and not one.is_slow]
+        rows: dict[str, Row] = {}
+        came: list[Track] = []
+        began = time.monotonic()
+        sampler = Sampler(self.stage.live)
+        sampler.start()
+        while time.monotonic() - began < seconds:
+            pair, apart = self.rng.sample(names, 2), self.rng.uniform(0, 3)
+            with self._load() as arrivals:
+                time.sleep(1)
+                in_flight = self.in_flight()
+                when = f"{time.monotonic() - began:7.1f} s"
+                note(f"{when}  {pair[0]} and {apart:.1f} s later {pair[1]}; {in_flight} in flight")
+                for problem in self._inject_both(pair, apart):
+                    note(f"{when}  {problem}")
+            came += arrivals.came
+            for name in pair:
+                row = rows.setdefault(name, Row(name, FAULTS[name].does, runs=0))
+                row.runs, row.in_flight = row.runs + 1, row.in_flight + in_flight
+                row.payments += len(arrivals.came)
+        end = Row("the end of it all", "", runs=0)
+        self._settle(end, came, sampler.stop())
+        return [*sorted(rows.values(), key=lambda row: row.fault), end]
+
+    # -- parts of it ---------------------------------------------------------------------------------------------
+
+    def _inject_both(self, pair: Sequence[str], apart: float) -> list[str]:
+        """Two faults that overlap; what one of them could not do because of the other."""
+
+        def inject(name: str, wait: float) -> str | None:
+            time.sleep(wait)
+            try:
+                FAULTS[name].inject(self.scene)
+            except (PayflowError, SQLAlchemyError, OSError, RedisError, AssertionError, GaveUp) as problem:
+                return f"{name} was cut short: {type(problem).__name__} {problem}"
+            return None
+
+        try:
+            with ThreadPoolExecutor(2) as pool:
+                return [problem for problem in pool.map(inject, pair, (0.0, apart)) if problem]
+        finally:
+            self.stage.calm()
+
+    @contextlib.contextmanager
+    def _load(self) -> Iterator[Arrivals]:
+        """Customers arriving while inside; who did not come keeps their bookings for the next time."""
+        missing = READY - len(self._spare)
+        ready = self._spare + [self.crowd.arrive(GATEWAYS[number % len(GATEWAYS)]) for number in range(missing)]
+        arrivals = Arrivals(self.crowd, self.rng, per_second=ARRIVALS_PER_SECOND, ready=ready)
+        arrivals.start()
+        try:
+            yield arrivals
+        finally:
+            arrivals.stop()
+            self._spare = ready[len(arrivals.came) :]
+
+    def _regretting(self, count: int) -> list[Track]:
+        """Customers of earlier rows who want their money back now; some buy first where there are none."""
+        while len(found := [one for one in self.crowd.tracks if one.can_be_refunded]) < count:
+            for gateway in GATEWAYS:
+                self.crowd.begin(self.crowd.buy, self.crowd.arrive(gateway))
+            self.crowd.finish(self.limit)
+        return found[:count]
+
+    def in_flight(self) -> int:
+        """Payments and refunds not at their end."""
+        with contextlib.suppress(SQLAlchemyError, PayflowError):
+            live = self.stage.live
+            payments = live.rows("SELECT id FROM orders WHERE status IN ('pending', 'processing', 'paid')")
+            return len(payments) + len(live.rows("SELECT id FROM refunds WHERE status IN ('pending', 'processing')"))
+        return 0
+
+    def _settle(self, row: Row, tracks: Sequence[Track], sampled: set[str]) -> None:
+        """Wait until all is at its end, then judge."""
+        began = time.monotonic()
+        self.crowd.finish(self.limit)
+        left: list[str] = []
+
+        def is_settled() -> bool:
+            left[:] = self.oracle.unsettled(tracks)
+            return not left
+
+        self._until(is_settled, max(1.0, self.limit - (time.monotonic() - began)))
+        row.seconds = time.monotonic() - began
+        verdict: Verdict = self.oracle.judge(tracks, left)
+        verdict.wrong += sorted(sampled)
+        for kind, count in verdict.counts().items():
+            setattr(row, kind, getattr(row, kind) + count)
+        row.findings, row.letters_repeated = verdict.sentences(), verdict.letters_repeated
+
+    def _until(self, question: Callable[[], bool], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not (answer := question()) and time.monotonic() < deadline:
+            time.sleep(0.25)
+        return answer
+
+
+def keep_logs(stage: Stage, place: Path) -> None:
+    """Keep what the processes wrote, for whoever looks into a finding."""
+    for folder in (stage.folder / "system" / "logs", stage.folder / "logs"):
+        for log in folder.glob("*.log"):
+            place.mkdir(parents=True, exist_ok=True)
+            (place / log.name).write_bytes(log.read_bytes())
