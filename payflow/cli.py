@@ -117,13 +117,17 @@ def _token_options(command: argparse.ArgumentParser) -> None:
 
 
 def _keys(options: argparse.Namespace) -> int:
-    """Make, list or revoke service keys; a key is shown once."""
+    """Make, list, rotate or revoke service keys; a key is shown once."""
     services = _container().keys
-    if options.action == "create":
-        key = f"pfk_{secrets.token_urlsafe(32)}"
-        key_id = services.add(
-            options.name, key_hash=hashlib.sha256(key.encode()).hexdigest(), workspace_id=options.workspace_id
-        )
+    key = f"pfk_{secrets.token_urlsafe(32)}"
+    key_hash = hashlib.sha256(key.encode()).hexdigest()
+    if options.action in ("create", "rotate"):
+        if options.action == "create":
+            key_id = services.add(
+                options.name, key_hash=key_hash, workspace_id=options.workspace_id, scope=options.scope
+            )
+        else:
+            key_id = services.rotate(options.id, key_hash=key_hash, overlap_seconds=options.overlap_seconds)
         print(json.dumps({"id": key_id, "key": key, "note": "shown once; only its hash is kept"}))
     elif options.action == "revoke":
         services.revoke(options.id)
@@ -139,6 +143,12 @@ def _keys_options(command: argparse.ArgumentParser) -> None:
     create = actions.add_parser("create", help="a new key, printed once")
     create.add_argument("--name", required=True)
     create.add_argument("--workspace-id", default=None, help="bind it to one workspace")
+    create.add_argument(
+        "--scope", default="", help="`read`: it may change nothing; `operator`: staff of every workspace"
+    )
+    rotate = actions.add_parser("rotate", help="a successor with the same rights, printed once")
+    rotate.add_argument("id")
+    rotate.add_argument("--overlap-seconds", type=int, default=86_400, help="how long the old key goes on working")
     revoke = actions.add_parser("revoke", help="end a key")
     revoke.add_argument("id")
     actions.add_parser("list", help="all keys, without their secrets")

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from payflow import failpoints
 from payflow.core.errors import ConfigurationError
 from payflow.core.polling import DEFAULT_POLL_PLAN
+from payflow.core.rate_limits import Rate, read_rates
 from payflow.core.web_addresses import is_allowed_return_url
 
 GATEWAYS = ("paystack", "flutterwave", "stripe")
@@ -60,10 +62,18 @@ class Settings:
     order_ttl_seconds: int
     web_port: int
     max_body_bytes: int
+    rate_limits: Mapping[str, Rate] | None
+    """How often a caller may come, by rule; None = as often as it likes."""
+    trusted_proxies: int
+    """How many proxies in front of web add to X-Forwarded-For; 0 = the header is not believed."""
+    cors_origins: tuple[str, ...]
+    """Origins whose pages may call the API from a browser."""
     demo: bool
     """Whether the demo page and its logins are served (never in live mode)."""
     sandbox_url: str | None
     """Where the browser finds the sandbox's controls; demo only."""
+    failpoints: str | None
+    """What a fault campaign injects here (payflow/failpoints.py); never in live mode."""
 
     @property
     def is_live(self) -> bool:
@@ -107,14 +117,20 @@ class Settings:
             order_ttl_seconds=env.integer("PAYFLOW_ORDER_TTL_SECONDS", 1_800, least=10),
             web_port=env.integer("PAYFLOW_WEB_PORT", 8000, least=1),
             max_body_bytes=env.integer("PAYFLOW_MAX_BODY_BYTES", 262_144, least=1_024),
+            rate_limits=_rate_limits(env),
+            trusted_proxies=env.integer("PAYFLOW_TRUSTED_PROXIES", 0),
+            cors_origins=tuple(env.origin("PAYFLOW_CORS_ORIGINS", word) for word in env.words("PAYFLOW_CORS_ORIGINS")),
             demo=env.flag("PAYFLOW_DEMO"),
             sandbox_url=env.optional("PAYFLOW_SANDBOX_URL"),
+            failpoints=_failpoints(env),
         )
         if settings.is_live:
-            settings._refuse_development_secrets()
+            settings._refuse_development_tools()
         return settings
 
-    def _refuse_development_secrets(self) -> None:
+    def _refuse_development_tools(self) -> None:
+        if self.failpoints is not None:
+            raise ConfigurationError("PAYFLOW_FAILPOINTS cannot be set in live mode: it breaks processes on purpose.")
         if self.demo:
             raise ConfigurationError("PAYFLOW_DEMO cannot be on in live mode: it hands out logins.")
         if self.jwt_secret is not None and self.jwt_secret.startswith("development-"):
@@ -162,6 +178,12 @@ class _Reader:
             raise ConfigurationError(f"{name} must be an http(s) address such as https://shop.example/paid.")
         return address
 
+    def origin(self, name: str, address: str) -> str:
+        parts = urlsplit(self.checked_address(name, address))
+        if address != f"{parts.scheme}://{parts.netloc}":
+            raise ConfigurationError(f"{name} lists origins such as https://shop.example: no path, no `*`.")
+        return address
+
     def flag(self, name: str) -> bool:
         return self.text(name, "0").lower() in ("1", "true", "yes", "on")
 
@@ -186,6 +208,22 @@ def _required(value: str | None, name: str) -> str:
     if value is None:
         raise ConfigurationError(f"Set {name}.")
     return value
+
+
+def _rate_limits(env: _Reader) -> Mapping[str, Rate] | None:
+    try:
+        return read_rates(env.text("PAYFLOW_RATE_LIMITS", ""))
+    except ValueError as error:
+        raise ConfigurationError(f"PAYFLOW_RATE_LIMITS: {error}.") from error
+
+
+def _failpoints(env: _Reader) -> str | None:
+    text = env.optional("PAYFLOW_FAILPOINTS")
+    try:
+        failpoints.read(text or "")
+    except ValueError as error:
+        raise ConfigurationError(f"PAYFLOW_FAILPOINTS: {error}.") from error
+    return text
 
 
 def _gateways(env: _Reader) -> dict[str, GatewaySettings]:

@@ -38,10 +38,11 @@ def a_token(caller: Caller, *, secret: str = JWT_SECRET, algorithm: str = "HS256
     return jwt.encode(claims, secret, algorithm=algorithm)
 
 
-def a_service_key(house: House, *, workspace_id: str | None = None) -> str:
+def a_service_key(house: House, *, workspace_id: str | None = None, scope: str = "") -> str:
     """A fresh service key, as its holder knows it."""
     key = f"pfk_{secrets.token_urlsafe(32)}"
-    house.container.keys.add("platform", key_hash=hashlib.sha256(key.encode()).hexdigest(), workspace_id=workspace_id)
+    key_hash = hashlib.sha256(key.encode()).hexdigest()
+    house.container.keys.add("platform", key_hash=key_hash, workspace_id=workspace_id, scope=scope)
     return key
 
 

@@ -9,7 +9,11 @@ import pytest
 from tests.house import House, open_house
 from tests.soundness import assert_sound
 
-pytest_plugins = ["tests.nodes", "tests.databases"]
+pytest_plugins = ["tests.nodes", "tests.databases", "tests.committed"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--renew-docs", action="store_true", help="write the documents that tests generate (make docs)")
 
 
 @pytest.fixture

@@ -253,6 +253,7 @@ def open_house(database_url: str, **environ: str) -> Iterator[House]:
                 "STRIPE_BASE_URL": f"{sandbox.url}/stripe",
                 "PAYFLOW_SMTP_URL": f"smtp://127.0.0.1:{sandbox.smtp_port}",
                 "PAYFLOW_PUBLIC_URL": "http://127.0.0.1:8000",
+                "PAYFLOW_RATE_LIMITS": "off",
                 **environ,
             }
         )

@@ -161,6 +161,7 @@ class Live:
 def running(data_dir: Path, *, parts: Sequence[str] = PARTS, **environ: str) -> Iterator[Live]:
     """Start the system on free ports; stop it at the end."""
     given = {key: value for key, value in os.environ.items() if not key.startswith(("PAYFLOW_", "PAYSTACK_"))}
+    given["PAYFLOW_RATE_LIMITS"] = "off"
     named = os.environ.get("PAYFLOW_TEST_DATABASE_URL")
     broker = os.environ.get("PAYFLOW_TEST_BROKER_URL")
     if broker:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import cast
 
 from flask import Flask, Response, g, request
+from flask_cors import CORS
 from flask_openapi3.models.info import Info
 from flask_openapi3.openapi import OpenAPI
 from pydantic import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 import payflow
 from payflow import container as wiring
 from payflow import logs
 from payflow.container import Container
+from payflow.core.errors import Forbidden
 from payflow.settings import Settings
 from web import (
     bookings,
@@ -25,15 +30,17 @@ from web import (
     notifications,
     orders,
     payments,
+    rate_limits,
     refunds,
     reports,
     webhooks,
     workspaces,
 )
-from web.context import furnish, install, web
+from web.auth import Unauthenticated
+from web.context import caller, furnish, install, web
 from web.requests import RequestIds, StrictRequest
 from web.schemas import Problem
-from web.sections import BEARER, needs_caller
+from web.sections import BASE, BEARER, needs_caller
 
 SECTIONS = (
     bookings.api,
@@ -51,6 +58,10 @@ _ABOUT = (
     "Amounts are integers in minor units; errors are problem+json (RFC 9457) with a stable `code`."
 )
 _JSON_POLICY = "default-src 'none'; frame-ancestors 'none'"
+_TOLD_TO_PAGES = (
+    "ETag", "Idempotency-Replayed", "Location", "Preference-Applied", "RateLimit-Limit", "RateLimit-Remaining",
+    "RateLimit-Reset", "Retry-After", "X-Request-ID",
+)  # fmt: skip
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -90,13 +101,21 @@ def create_app(container: Container | None = None) -> Flask:
     errors.register(app)
     app.before_request(_refuse_too_large)
     app.before_request(_identify)
+    rate_limits.install(app, container.settings)
+    app.before_request(_admit)
     app.after_request(_harden)
+    if container.settings.cors_origins:
+        _open_to_pages_of(container.settings.cors_origins, app)
     for section in SECTIONS:
         app.register_api(section)
     app.register_blueprint(docs.pages)
     app.register_blueprint(health.pages)
     demo.register(app, container)
     app.wsgi_app = RequestIds(app.wsgi_app)  # type: ignore[method-assign]
+    if container.settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=container.settings.trusted_proxies, x_proto=0, x_host=0
+        )
     return app
 
 
@@ -111,8 +130,32 @@ def _refuse_too_large() -> None:
 
 
 def _identify() -> None:
+    """Know the caller. A refusal waits until it has been counted against the address it came from."""
     if needs_caller():
-        g.caller = web().authenticator.caller(request.headers.get("Authorization"))
+        try:
+            g.caller = web().authenticator.caller(request.headers.get("Authorization"))
+        except Unauthenticated as refused:
+            g.refused = refused
+
+
+def _admit() -> None:
+    if "refused" in g:
+        raise cast(Unauthenticated, g.refused)
+    if "caller" in g and caller().is_read_only and request.method not in ("GET", "HEAD"):
+        raise Forbidden("This key may only read.", code="read_only_key")
+
+
+def _open_to_pages_of(origins: Sequence[str], app: Flask) -> None:
+    """Pages of these origins may call the API. Without cookies: a page sends the token itself."""
+    CORS(
+        app,
+        resources={f"{BASE}/*": {"origins": list(origins)}},
+        methods=["GET", "POST", "PATCH", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match", "Prefer", "X-Request-ID"],
+        expose_headers=_TOLD_TO_PAGES,
+        supports_credentials=False,
+        max_age=600,
+    )
 
 
 def _harden(response: Response) -> Response:

@@ -25,8 +25,10 @@ from web.text import Line
 _log = logs.get(__name__)
 KEY_PREFIX = "pfk_"
 LEEWAY_SECONDS = 30
-TOKEN_CACHE_SECONDS, KEY_CACHE_SECONDS = 60, 15
-"""How long a verified token or key is believed without another look; a revoked key works no longer than this."""
+TOKEN_CACHE_SECONDS = 60
+"""How long a verified token is believed. Keys are looked up each time, so that a revoked one stops at once."""
+KEY_USE_SECONDS = 60
+"""How exactly a key's last use is noted: no row is written more often than this."""
 JWKS_REST_SECONDS = 30
 """How often an unknown key id may make us fetch the key set anew."""
 _CACHE_SIZE = 4_096
@@ -67,9 +69,15 @@ class Authenticator:
     """Checks credentials. Safe to share between threads."""
 
     def __init__(
-        self, settings: Settings, clock: Clock, *, find_key: Callable[[str], Mapping[str, Any] | None]
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        find_key: Callable[[str, datetime], Mapping[str, Any] | None],
+        note_use: Callable[[str], None],
     ) -> None:
-        self._settings, self._clock, self._find_key = settings, clock, find_key
+        self._settings, self._clock = settings, clock
+        self._find_key, self._note_use = find_key, note_use
         self._key_set = _KeySet(settings.jwks_url, clock) if settings.jwks_url else None
         self._seen: dict[str, tuple[Caller, datetime]] = {}
         self._lock = threading.Lock()
@@ -82,31 +90,34 @@ class Authenticator:
             raise Unauthenticated
         fingerprint = hashlib.sha256(credential.encode()).hexdigest()
         now = self._clock.now()
+        if credential.startswith(KEY_PREFIX):
+            return self._by_key(fingerprint, now)
         known = self._seen.get(fingerprint)
         if known is not None and now < known[1]:
             return known[0]
-        if credential.startswith(KEY_PREFIX):
-            caller, believed_until = self._by_key(fingerprint), now + timedelta(seconds=KEY_CACHE_SECONDS)
-        else:
-            claims = self._verified(credential)
-            caller, expires_at = _caller(claims), datetime.fromtimestamp(claims.exp, tz=now.tzinfo)
-            believed_until = min(now + timedelta(seconds=TOKEN_CACHE_SECONDS), expires_at)
+        claims = self._verified(credential)
+        caller, expires_at = _caller(claims), datetime.fromtimestamp(claims.exp, tz=now.tzinfo)
+        believed_until = min(now + timedelta(seconds=TOKEN_CACHE_SECONDS), expires_at)
         with self._lock:
             if len(self._seen) >= _CACHE_SIZE:
                 self._seen.clear()
             self._seen[fingerprint] = (caller, believed_until)
         return caller
 
-    def _by_key(self, key_hash: str) -> Caller:
-        found = self._find_key(key_hash)
+    def _by_key(self, key_hash: str, now: datetime) -> Caller:
+        found = self._find_key(key_hash, now)
         if found is None:
             raise Unauthenticated("The service key is not known or has been revoked.")
+        if found["last_used_at"] is None or now - found["last_used_at"] >= timedelta(seconds=KEY_USE_SECONDS):
+            self._note_use(found["id"])
+        scope = found["scope"].split()
         return Caller(
             user_id=found["id"],
             name=found["name"],
             is_service=True,
             service_workspace=found["workspace_id"],
-            is_operator="operator" in found["scope"].split() and found["workspace_id"] is None,
+            is_operator="operator" in scope and found["workspace_id"] is None,
+            is_read_only="read" in scope,
         )
 
     def _verified(self, token: str) -> _Claims:

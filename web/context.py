@@ -42,7 +42,9 @@ def furnish(container: Container) -> Web:
         container=container,
         queries=queries,
         reports=Reports(container.engine),
-        authenticator=Authenticator(container.settings, container.clock, find_key=queries.service_key),
+        authenticator=Authenticator(
+            container.settings, container.clock, find_key=queries.service_key, note_use=container.keys.used
+        ),
         explainer=Explainer(Timelines(container.engine)),
         idempotency=IdempotencyService(container.units),
         policies=PolicyService(container.units, gateways=tuple(container.gateways)),

@@ -30,16 +30,6 @@ class Malformed(core.InvalidInput):
     code = "malformed"
 
 
-class TooManyRequests(core.PayflowError):
-    """That is too often; slow down."""
-
-    code = "too_many_requests"
-
-    def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__()
-        self.retry_after_seconds = retry_after_seconds
-
-
 STATUS: Mapping[type[core.PayflowError], HTTPStatus] = {
     Malformed: HTTPStatus.BAD_REQUEST,
     UnreadableWebhook: HTTPStatus.BAD_REQUEST,
@@ -50,7 +40,6 @@ STATUS: Mapping[type[core.PayflowError], HTTPStatus] = {
     core.Conflict: HTTPStatus.CONFLICT,
     KeyReused: HTTPStatus.UNPROCESSABLE_ENTITY,
     core.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
-    TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     core.GatewayUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,
     core.GatewayError: HTTPStatus.BAD_GATEWAY,
     core.StoreUnavailable: HTTPStatus.SERVICE_UNAVAILABLE,

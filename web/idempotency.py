@@ -39,6 +39,7 @@ def creates(handler: Callable[Concatenate[str | None, P], Response]) -> Callable
             return _replay(claimed)
         return _first(claimed, lambda: handler(claimed.resource_id, *args, **kwargs))
 
+    wrapped.is_repeatable = True  # type: ignore[attr-defined]  # the document asks
     return wrapped
 
 

@@ -84,7 +84,11 @@ def confirm_return(body: Reference) -> Response:
     return _after_asking(payment_id)
 
 
-@api.get("/callback/", responses={"200": {"content": {"text/html": {}}}, "303": None}, security=[{}])
+@api.get(
+    "/callback/",
+    responses={"200": {"content": {"text/html": {}}}, "303": None, "404": {"content": {"text/html": {}}}},
+    security=[{}],
+)
 @public
 def return_from_gateway() -> Response:
     """The gateway sends the browser back here

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from payflow.core.states import AttemptStatus, BookingStatus, OrderStatus, PaymentStatus, RefundStatus
 from payflow.models.refund import Approval, RefundReason, RefundSource
-from web.text import Moment
+from web.text import Id, Moment
 
 
 class Shape(BaseModel):
@@ -21,7 +21,7 @@ class Shape(BaseModel):
 
 
 class Booking(Shape):
-    id: str
+    id: Id
     user_id: str
     workspace_id: str
     resource_id: str
@@ -37,8 +37,8 @@ class Booking(Shape):
 class PaymentItem(Shape):
     """A payment as lists show it. `reference` and `authorization_url` are the current try's."""
 
-    id: str
-    order_id: str
+    id: Id
+    order_id: Id
     order_number: str
     user_id: str
     workspace_id: str
@@ -103,7 +103,7 @@ class Payment(PaymentItem):
 class OrderItem(Shape):
     """An order as lists show it."""
 
-    id: str
+    id: Id
     order_number: str
     status: OrderStatus
     user_id: str
@@ -131,10 +131,10 @@ class Order(OrderItem):
 
 
 class Refund(Shape):
-    id: str
-    payment_id: str
-    order_id: str
-    booking_id: str | None
+    id: Id
+    payment_id: Id
+    order_id: Id
+    booking_id: Id | None
     user_id: str
     workspace_id: str
     status: RefundStatus
@@ -154,11 +154,11 @@ class Refund(Shape):
 
 
 class Notification(Shape):
-    id: str
+    id: Id
     event: str
     title: str
     body: str
-    order_id: str | None
+    order_id: Id | None
     read_at: Moment | None
     created_at: Moment
 
@@ -190,10 +190,10 @@ class Policy(Shape):
 class Decision(Shape):
     """A question about money, and what a person made of it."""
 
-    id: str
+    id: Id
     kind: str
-    subject_id: str
-    order_id: str
+    subject_id: Id
+    order_id: Id
     order_number: str
     workspace_id: str
     amount: int
@@ -211,7 +211,7 @@ class TimelineEntry(Shape):
     at: Moment
     kind: str
     what: str
-    subject_id: str
+    subject_id: Id
     actor: str | None
     correlation_id: str | None
 
@@ -227,7 +227,7 @@ class NextStep(Shape):
 class Timeline(Shape):
     """An order's story."""
 
-    order_id: str
+    order_id: Id
     order_number: str
     status: OrderStatus
     why: str

@@ -71,5 +71,11 @@ MomentIn = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """A moment a client gives, with its offset; kept in UTC."""
-Moment = Annotated[datetime, PlainSerializer(timestamp, return_type=str)]
+Id = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+"""An id in an answer."""
+Moment = Annotated[
+    datetime,
+    PlainSerializer(timestamp, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 """A moment in an answer: RFC 3339, UTC, milliseconds."""

@@ -64,8 +64,11 @@ class ServiceKey(Identified, Base):
     workspace_id: Mapped[str | None] = mapped_column(String(64))
     """The one workspace it may act for; NULL = all."""
     scope: Mapped[str] = mapped_column(String(255), default="")
+    """Space-separated: `read` = it may change nothing; `operator` = as staff of every workspace (unbound keys only)."""
     revoked_at: Mapped[datetime | None]
+    """From when on it is refused; lies ahead while its successor is being rolled out."""
     last_used_at: Mapped[datetime | None]
+    """Exact to a minute."""
 
 
 class IdempotencyKey(Base):

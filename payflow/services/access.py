@@ -31,6 +31,8 @@ class Caller:
     """A service key: the booking platform's own server."""
     service_workspace: str | None = None
     """The one workspace a service key may act for; None = all."""
+    is_read_only: bool = False
+    """A service key that may look but change nothing."""
 
     @property
     def actor(self) -> str:

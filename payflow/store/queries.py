@@ -216,11 +216,11 @@ class Queries:
             found = connection.execute(query).mappings().one_or_none()
             return dict(found) if found else None
 
-    def service_key(self, key_hash: str) -> Row | None:
-        """A key that is not revoked, by its SHA-256 (hex)."""
-        query = select(ServiceKey.id, ServiceKey.name, ServiceKey.workspace_id, ServiceKey.scope).where(
-            ServiceKey.key_hash == key_hash, ServiceKey.revoked_at.is_(None)
-        )
+    def service_key(self, key_hash: str, at: datetime) -> Row | None:
+        """A key that is good at that moment, by its SHA-256 (hex)."""
+        query = select(
+            ServiceKey.id, ServiceKey.name, ServiceKey.workspace_id, ServiceKey.scope, ServiceKey.last_used_at
+        ).where(ServiceKey.key_hash == key_hash, or_(ServiceKey.revoked_at.is_(None), ServiceKey.revoked_at > at))
         with looking(self._engine) as connection:
             found = connection.execute(query).mappings().one_or_none()
             return dict(found) if found else None

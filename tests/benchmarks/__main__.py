@@ -39,6 +39,7 @@ def main() -> int:
         key: value for key, value in os.environ.items() if not key.startswith(("PAYSTACK_", "STRIPE_", "FLUTTERWAVE_"))
     }
     environ["PAYFLOW_LOG_LEVEL"] = "WARNING"
+    environ["PAYFLOW_RATE_LIMITS"] = "off"
     report: dict[str, object] = {"at": datetime.now(UTC).isoformat(timespec="seconds")}
     with tempfile.TemporaryDirectory(prefix="payflow-bench-") as folder:
         launcher = Launcher(

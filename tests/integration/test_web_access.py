@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 import warnings
 from collections.abc import Iterator
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import Any
@@ -15,6 +17,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from flask import Flask
 
+from payflow.core.errors import InvalidInput
+from payflow.core.events import timestamp
 from payflow.models.refund import RefundReason
 from tests.builders import STRANGER, Client, a_client, a_paid_payment, a_problem, a_service_key, a_token
 from tests.house import ADA, OTHER_WORKSPACE, WORKSPACE, House, open_house
@@ -89,13 +93,75 @@ def test_leeway_is_half_a_minute(app: Flask) -> None:
 
 
 def test_a_revoked_key_stops_working(app: Flask, house: House) -> None:
-    """Within the few seconds a verified key is remembered."""
-    key = a_service_key(house)
-    platform = Client(app.test_client(), key)
+    """At once, in every process."""
+    platform = Client(app.test_client(), a_service_key(house))
     assert platform.get("/bookings/").status_code == 200
     house.container.keys.revoke(str(house.container.keys.all()[0]["id"]))
-    house.clock.advance(16)
     a_problem(platform.get("/bookings/"), 401)
+
+
+def test_a_rotated_key_works_beside_its_successor_for_a_while(app: Flask, house: House) -> None:
+    """Both during the overlap, then only the new one; rights stay; revoking ends an overlap at once."""
+    old = Client(app.test_client(), a_service_key(house, workspace_id=WORKSPACE, scope="read"))
+    old_id = str(house.container.keys.all()[0]["id"])
+
+    def successor(name: str) -> Client:
+        key_hash = hashlib.sha256(name.encode()).hexdigest()
+        house.container.keys.rotate(old_id, key_hash=key_hash, overlap_seconds=60)
+        return Client(app.test_client(), name)
+
+    new = successor("pfk_successor")
+    assert {one.get("/bookings/").status_code for one in (old, new)} == {200}
+    a_problem(new.post("/bookings/", {}), 403, "read_only_key")
+    another = successor("pfk_another")
+    house.clock.advance(61)
+    a_problem(old.get("/bookings/"), 401)
+    house.container.keys.revoke(old_id)
+    assert {one.get("/bookings/").status_code for one in (new, another)} == {200}
+    with pytest.raises(InvalidInput):
+        successor("pfk_too_late")
+
+
+def test_revoking_ends_the_overlap(app: Flask, house: House) -> None:
+    """A key that leaked while it was being rotated is ended at once."""
+    old = Client(app.test_client(), a_service_key(house))
+    old_id = str(house.container.keys.all()[0]["id"])
+    house.container.keys.rotate(old_id, key_hash="0" * 64, overlap_seconds=86_400)
+    house.container.keys.revoke(old_id)
+    a_problem(old.get("/bookings/"), 401)
+
+
+def test_the_last_use_of_a_key_is_noted_once_a_minute(app: Flask, house: House) -> None:
+    """Exact enough to find keys nobody uses, without a write per request."""
+    platform = Client(app.test_client(), a_service_key(house))
+
+    def last_used() -> str | None:
+        platform.get("/bookings/")
+        return house.container.keys.all()[0]["last_used_at"]
+
+    assert house.container.keys.all()[0]["last_used_at"] is None
+    first = last_used()
+    house.clock.advance(59)
+    assert last_used() == first == timestamp(house.clock.now() - timedelta(seconds=59))
+    house.clock.advance(1)
+    assert last_used() == timestamp(house.clock.now())
+
+
+def test_a_reading_key_changes_nothing(app: Flask, house: House) -> None:
+    """Every unsafe route refuses it, before anything is looked at."""
+    reader = Client(app.test_client(), a_service_key(house, scope="read"))
+    refused = [(method, path) for method, path in _protected(app) if method != "GET"]
+    assert len(refused) > 10
+    for method, path in refused:
+        a_problem(reader.open(method, path), 403, "read_only_key")
+    assert reader.get("/payment/decisions/").status_code == 200
+
+
+@pytest.mark.parametrize(("scope", "workspace"), [("write", None), ("operator", WORKSPACE)])
+def test_a_key_with_a_scope_that_makes_no_sense_is_not_made(house: House, scope: str, workspace: str | None) -> None:
+    """Said when it is made, not when it fails to work."""
+    with pytest.raises(InvalidInput):
+        a_service_key(house, scope=scope, workspace_id=workspace)
 
 
 def test_audience_and_issuer_are_checked_where_set(database_url: str) -> None:
@@ -162,6 +228,32 @@ def test_tokens_by_key_set_go_with_their_own_algorithm(database_url: str, key_se
         for _ in range(5):
             assert status(jwt.encode(claims, ec_key, algorithm="ES256", headers={"kid": "unknown"})) == 401
         assert _KeyServer.asked <= asked + 1
+
+
+def test_a_rotated_key_set_is_followed_at_once(database_url: str, key_server: str) -> None:
+    """A token by the new key makes us look again; the key that is gone from the set is good no longer."""
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("old", "new")}
+
+    def published(name: str) -> dict[str, Any]:
+        jwk = json.loads(jwt.algorithms.ECAlgorithm.to_jwk(keys[name].public_key()))
+        return {"keys": [{**jwk, "kid": name, "use": "sig", "alg": "ES256"}]}
+
+    with open_house(database_url, PAYFLOW_JWKS_URL=key_server, PAYFLOW_JWT_SECRET="") as house:
+        app = create_app(house.container)
+
+        def client(name: str) -> Client:
+            claims = {"sub": "u-ada", "exp": int(time.time()) + 600}
+            return Client(app.test_client(), jwt.encode(claims, keys[name], algorithm="ES256", headers={"kid": name}))
+
+        _KeyServer.document = published("old")
+        early = client("old")
+        assert early.get("/bookings/").status_code == 200
+        _KeyServer.document = published("new")
+        assert client("new").get("/bookings/").status_code == 200
+        assert client("old").get("/bookings/").status_code == 401
+        assert early.get("/bookings/").status_code == 200  # believed for a minute yet
+        house.clock.advance(61)
+        assert early.get("/bookings/").status_code == 401
 
 
 def test_an_identity_provider_that_is_down_is_503(database_url: str) -> None:
