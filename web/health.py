@@ -28,14 +28,17 @@ def healthz() -> Response:
 
 @pages.get("/readyz")
 def readyz() -> Response:
-    """Whether requests can be served: database, schema, broker, cache; and how old the oldest unhandled work is."""
+    """Whether requests can be served: database, schema, broker, cache; how old the oldest unhandled work is; how much
+    was given up and waits for a person (a webhook that fits no payment, a letter nobody takes)."""
     checks = web().container.ping()
     is_ready = all(checks[name] == "ok" for name in _NEEDED)
     now = web().container.clock.now()
-    owed = web().reports.owed(now) if checks["database"] == checks["migrations"] == "ok" else {}
+    is_readable = checks["database"] == checks["migrations"] == "ok"
+    owed, parked = (web().reports.owed(now), web().reports.parked()) if is_readable else ({}, {})
     ages = {kind: _age(found["oldest_at"], now) for kind, found in owed.items()}
     status = "not_ready" if not is_ready else "ready" if set(checks.values()) == {"ok"} else "degraded"
-    found = {"status": status, "checks": checks, "oldest_unhandled_seconds": ages}
+    left = {kind: found["count"] for kind, found in parked.items()}
+    found = {"status": status, "checks": checks, "oldest_unhandled_seconds": ages, "parked": left}
     return _json(found, 200 if is_ready else 503)
 
 
@@ -60,10 +63,13 @@ class _Owed(Collector):
         for kind, found in self._reports.owed(now).items():
             due.add_metric([kind], found["count"])
             age.add_metric([kind], _age(found["oldest_at"], now) or 0)
+        parked = GaugeMetricFamily("payflow_parked", "Rows given up, for a person to look at.", labels=["kind"])
+        for kind, found in self._reports.parked().items():
+            parked.add_metric([kind], found["count"])
         orders = GaugeMetricFamily("payflow_orders", "Orders by status.", labels=["status"])
         for status, count in self._reports.orders_by_status().items():
             orders.add_metric([status], count)
-        return (due, age, orders)
+        return (due, age, parked, orders)
 
 
 def _age(since: datetime | None, now: datetime) -> int | None:

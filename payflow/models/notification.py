@@ -27,6 +27,7 @@ class Notification(Identified, Owed, Base):
         Index("ix_notifications_recipient", "recipient", "channel", "id"),
         Index("ix_notifications_order", "order_id"),
         partial_index("ix_notifications_due", "due_at", where="due_at IS NOT NULL"),
+        partial_index("ix_notifications_parked", "parked_at", where="parked_at IS NOT NULL"),
     )
     event_id: Mapped[str] = mapped_column(RowId, ForeignKey("outbox_events.id"))
     event: Mapped[str] = mapped_column(String(32))

@@ -18,6 +18,7 @@ class OutboxEvent(Identified, Owed, Base):
     __table_args__ = (
         Index("ix_outbox_events_order", "order_id"),
         partial_index("ix_outbox_events_due", "due_at", where="due_at IS NOT NULL"),
+        partial_index("ix_outbox_events_parked", "parked_at", where="parked_at IS NOT NULL"),
     )
     type: Mapped[str] = mapped_column(String(32))
     dedupe_key: Mapped[str] = mapped_column(String(160), unique=True)

@@ -19,6 +19,7 @@ class WebhookEvent(Identified, Owed, Base):
         Index("uq_webhook_events_key", "gateway", "event_key", unique=True),
         Index("ix_webhook_events_reference", "reference"),
         partial_index("ix_webhook_events_due", "due_at", where="due_at IS NOT NULL"),
+        partial_index("ix_webhook_events_parked", "parked_at", where="parked_at IS NOT NULL"),
     )
     gateway: Mapped[str] = mapped_column(String(16))
     event_key: Mapped[str] = mapped_column(String(255))

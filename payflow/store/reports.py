@@ -6,7 +6,7 @@ share of.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +38,8 @@ _DUE: dict[str, type[Any]] = {
     "orders": Order,
 }
 """Kind of owed work → the rows that carry its due time."""
+_PARKED: dict[str, type[Any]] = {"webhooks": WebhookEvent, "events": OutboxEvent, "notifications": Notification}
+"""Kind of work that can be parked → its rows."""
 
 
 class Reports:
@@ -80,12 +82,23 @@ class Reports:
             return dict(connection.execute(_decision_columns().where(Decision.id == decision_id)).mappings().one())
 
     def owed(self, now: datetime) -> dict[str, Row]:
-        """Kind of work → how many rows are due and since when the oldest is (`oldest_at`; None if none is)."""
+        """Kind of work → how many rows are due and since when the oldest is (`oldest_at`; None if none is).
+
+        A webhook counts from its arrival until it is handled, so one that fits no payment yet is seen between tries.
+        """
+        due = {kind: (model.due_at, model.due_at <= now) for kind, model in _DUE.items()}
+        return self._waiting({**due, "webhooks": (WebhookEvent.created_at, WebhookEvent.due_at.is_not(None))})
+
+    def parked(self) -> dict[str, Row]:
+        """Kind of work → how many rows were given up and wait for a person, and since when the oldest does."""
+        return self._waiting({kind: (model.parked_at, model.parked_at.is_not(None)) for kind, model in _PARKED.items()})
+
+    def _waiting(self, kinds: Mapping[str, tuple[Any, ColumnElement[bool]]]) -> dict[str, Row]:
         parts = [
-            select(
-                literal(kind).label("kind"), func.count().label("count"), func.min(model.due_at).label("oldest_at")
-            ).where(model.due_at <= now)
-            for kind, model in _DUE.items()
+            select(literal(kind).label("kind"), func.count().label("count"), func.min(since).label("oldest_at")).where(
+                is_one
+            )
+            for kind, (since, is_one) in kinds.items()
         ]
         with looking(self._engine) as connection:
             rows = _rows(connection, union_all(*parts))

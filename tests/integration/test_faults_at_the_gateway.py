@@ -23,6 +23,7 @@ from payflow.services.payment import initiate_request
 from payflow.store.unit_of_work import Transaction
 from tests.dying import worker_killed_in
 from tests.house import ADA, SECRET, House
+from web.app import create_app
 
 pytestmark = pytest.mark.usefixtures("sound_in_the_end")
 
@@ -354,11 +355,17 @@ def test_webhook_before_its_row_waits_unmatched_and_is_matched_later(house: Hous
 def test_webhook_nobody_can_place_is_parked_in_sight(house: House) -> None:
     """Never dropped: after its last try it is parked, still unmatched, and asked about no more."""
     house.container.webhooks.receive("paystack", *signed(success("SOMEBODY-ELSES")))
+    house.drain()
+    house.clock.advance(600)
+    probe = create_app(house.container).test_client()
+    assert probe.get("/readyz").get_json()["oldest_unhandled_seconds"]["webhooks"] == 600
     for _ in range(20):
         house.later(3_600)
     row = house.rows(WebhookEvent)[0]
     assert (row.outcome, row.due_at, row.handled_at) == ("unmatched", None, None)
     assert row.parked_at is not None
+    assert probe.get("/readyz").get_json()["parked"] == {"webhooks": 1, "events": 0, "notifications": 0}
+    assert 'payflow_parked{kind="webhooks"} 1.0' in probe.get("/metrics").get_data(as_text=True)
 
 
 def test_webhooks_about_other_things_are_kept_and_ignored(house: House) -> None:
