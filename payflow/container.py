@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from payflow import dispatch, failpoints, migrations
 from payflow.cache import Cache, NoCache, RedisCache
@@ -15,6 +15,7 @@ from payflow.gateways.calls import TransportOptions
 from payflow.gateways.registry import build_gateways
 from payflow.services.booking import BookingService
 from payflow.services.gateway_calls import GatewayCalls
+from payflow.services.health import HealthService
 from payflow.services.keys import KeyService
 from payflow.services.notification import NotificationService
 from payflow.services.order import OrderService
@@ -22,6 +23,7 @@ from payflow.services.payment import PaymentService
 from payflow.services.refund import RefundService
 from payflow.services.refund_adoption import RefundAdoption
 from payflow.services.refund_calls import RefundCalls
+from payflow.services.routing import Routes
 from payflow.services.side_by_side import SideBySide
 from payflow.services.sweep import SweepService
 from payflow.services.webhook import WebhookService
@@ -85,7 +87,9 @@ def build(
     cache: Cache = RedisCache(settings.cache_url, of=settings.database_url) if settings.cache_url else NoCache()
     bells = bells or dispatch.celery_bells(settings.broker_url, cache)
     units = UnitOfWork(engine, clock, cache, bells, worker=worker)
+    transport = replace(transport or TransportOptions(), health=HealthService(units))
     gateways = build_gateways(settings, clock, transport)
+    routes = Routes(gateways)
     side_by_side = SideBySide(threads=CALLS_AT_ONCE)
     orders = OrderService(units, clock, order_ttl_seconds=settings.order_ttl_seconds)
     refunds = RefundService(units, clock)
@@ -102,7 +106,7 @@ def build(
         payments=PaymentService(
             units,
             clock,
-            gateways,
+            routes,
             orders,
             refunds,
             public_url=settings.public_url,
@@ -116,6 +120,7 @@ def build(
             units,
             clock,
             gateways,
+            routes,
             side_by_side,
             plans={name: PollPlan(one.poll_plan) for name, one in settings.gateways.items()},
             public_url=settings.public_url,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from flask import Blueprint, Response
@@ -28,17 +28,21 @@ def healthz() -> Response:
 
 @pages.get("/readyz")
 def readyz() -> Response:
-    """Whether requests can be served: database, schema, broker, cache; how old the oldest unhandled work is; how much
-    was given up and waits for a person (a webhook that fits no payment, a letter nobody takes)."""
+    """Whether requests can be served: database, schema, broker, cache; which gateways answer; how old the oldest
+    unhandled work is; how much was given up and waits for a person (a webhook that fits no payment, a letter)."""
     checks = web().container.ping()
     is_ready = all(checks[name] == "ok" for name in _NEEDED)
     now = web().container.clock.now()
     is_readable = checks["database"] == checks["migrations"] == "ok"
-    owed, parked = (web().reports.owed(now), web().reports.parked()) if is_readable else ({}, {})
-    ages = {kind: _age(found["oldest_at"], now) for kind, found in owed.items()}
     status = "not_ready" if not is_ready else "ready" if set(checks.values()) == {"ok"} else "degraded"
-    left = {kind: found["count"] for kind, found in parked.items()}
-    found = {"status": status, "checks": checks, "oldest_unhandled_seconds": ages, "parked": left}
+    found: dict[str, object] = {"status": status, "checks": checks}
+    if is_readable:
+        reports, silent = web().reports, web().reports.silent_gateways(now)
+        found["gateways"] = {name: "not answering" if name in silent else "ok" for name in web().container.gateways}
+        found["oldest_unhandled_seconds"] = {
+            kind: _age(work["oldest_at"], now) for kind, work in reports.owed(now).items()
+        }
+        found["parked"] = {kind: work["count"] for kind, work in reports.parked().items()}
     return _json(found, 200 if is_ready else 503)
 
 
@@ -46,15 +50,15 @@ def readyz() -> Response:
 def metrics() -> Response:
     """Gauges read from the database, the same from every process."""
     registry = CollectorRegistry()
-    registry.register(_Owed(web().reports, web().container.clock))
+    registry.register(_Owed(web().reports, web().container.clock, list(web().container.gateways)))
     return Response(generate_latest(registry), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 class _Owed(Collector):
     """What waits, and for how long."""
 
-    def __init__(self, reports: Reports, clock: Clock) -> None:
-        self._reports, self._clock = reports, clock
+    def __init__(self, reports: Reports, clock: Clock, gateways: Sequence[str]) -> None:
+        self._reports, self._clock, self._gateways = reports, clock, gateways
 
     def collect(self) -> Iterable[Metric]:
         now = self._clock.now()
@@ -66,10 +70,14 @@ class _Owed(Collector):
         parked = GaugeMetricFamily("payflow_parked", "Rows given up, for a person to look at.", labels=["kind"])
         for kind, found in self._reports.parked().items():
             parked.add_metric([kind], found["count"])
+        answers = GaugeMetricFamily("payflow_gateway_answers", "0 while a gateway does not answer.", labels=["gateway"])
+        silent = self._reports.silent_gateways(now)
+        for name in self._gateways:
+            answers.add_metric([name], int(name not in silent))
         orders = GaugeMetricFamily("payflow_orders", "Orders by status.", labels=["status"])
         for status, count in self._reports.orders_by_status().items():
             orders.add_metric([status], count)
-        return (due, age, parked, orders)
+        return (due, age, parked, answers, orders)
 
 
 def _age(since: datetime | None, now: datetime) -> int | None:

@@ -12,6 +12,7 @@
       GatewayError            a call to a gateway
         GatewayRejected       it said no for good; nothing was charged
         GatewayUnavailable    it did not act: may be repeated
+          GatewayLeftAlone    it was not even called, for it has not been answering
         OutcomeUnknown        the request may have taken effect: probe before repeating
         AnswerNotUnderstood   an answer came that makes no sense: repeat a question, probe after a command
       DeliveryError           a message could not be handed over; `retryable` tells
@@ -142,6 +143,12 @@ class GatewayUnavailable(GatewayError):
 
     code = "gateway_unavailable"
     retryable = True
+
+
+class GatewayLeftAlone(GatewayUnavailable):
+    """The gateway has not been answering; it is called again shortly."""
+
+    code = "gateway_left_alone"
 
 
 class OutcomeUnknown(GatewayError):

@@ -97,6 +97,13 @@ class CallRecorder(Protocol):
     def __call__(self, record: CallRecord) -> None: ...
 
 
+class HealthListener(Protocol):
+    """Told when a gateway stops answering (it is left alone `until` then) and when it answers again (None). Must not
+    raise."""
+
+    def __call__(self, gateway: str, until: datetime | None) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class TransportOptions:
     """Limits and hands of a transport; the defaults are for production."""
@@ -114,6 +121,7 @@ class TransportOptions:
     """The longest wait for one of those places."""
     ca_bundle: str | None = None
     recorder: CallRecorder | None = None
+    health: HealthListener | None = None
     sleep: Callable[[float], None] = time.sleep
     timer: Callable[[], float] = time.monotonic
 

@@ -5,7 +5,7 @@ Adding a gateway is its file and one row here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Protocol
 
@@ -63,16 +63,23 @@ def build_gateways(settings: Settings, clock: Clock, options: TransportOptions |
 
 
 def choose(
-    gateways: Mapping[str, Gateway], currency: str, wanted: str = AUTO, *, request: InitiateRequest | None = None
+    gateways: Mapping[str, Gateway],
+    currency: str,
+    wanted: str = AUTO,
+    *,
+    request: InitiateRequest | None = None,
+    silent: Collection[str] = (),
 ) -> Gateway:
-    """The wanted gateway, or for `auto` the first that takes the currency (and the whole request, where given).
+    """The wanted gateway, or for `auto` the first that takes the currency (and the whole request, where given). Those
+    that do not answer at the moment (`silent`) come last.
 
     Raises InvalidInput: on `/gateway` when it is off, on `/currency` when none takes it, or what `check` said last.
     """
     if wanted != AUTO and wanted not in gateways:
         raise InvalidInput(f"The gateway {wanted!r} is not available.", code="unknown_gateway", pointer="/gateway")
     refusal = InvalidInput(f"No gateway takes {currency}.", code="unsupported_currency", pointer="/currency")
-    for gateway in gateways.values() if wanted == AUTO else (gateways[wanted],):
+    in_order = sorted(gateways.values(), key=lambda one: one.name in silent)
+    for gateway in in_order if wanted == AUTO else (gateways[wanted],):
         if not gateway.supports(currency):
             continue
         if request is None:

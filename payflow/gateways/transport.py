@@ -7,6 +7,7 @@ A call is a *question* (may always be repeated) or a *command* (may have taken e
     time-out, reset, 408, 5xx                       GatewayUnavailable      OutcomeUnknown
     an answer that is no JSON object, 3xx           AnswerNotUnderstood     AnswerNotUnderstood
     429, or the gateway's own "try later"           GatewayUnavailable      GatewayUnavailable
+    nothing was sent, for it was not answering      GatewayLeftAlone        GatewayLeftAlone
     401, 403 (logged as ERROR: a person must act)   GatewayRejected         GatewayRejected
     any other 4xx, a refusal in a 200               GatewayRejected         GatewayRejected
 
@@ -35,11 +36,13 @@ from payflow.core.errors import (
     AnswerNotUnderstood,
     ConfigurationError,
     GatewayError,
+    GatewayLeftAlone,
     GatewayRejected,
     GatewayUnavailable,
     OutcomeUnknown,
 )
 from payflow.gateways.answers import json_text, parse_object, retry_after
+from payflow.gateways.breaker import Breaker, LeftAlone
 from payflow.gateways.calls import Answer, Call, CallRecord, Dialect, ErrorWords, TransportOptions
 from payflow.gateways.redaction import redact_object, redact_text
 
@@ -88,6 +91,7 @@ class Transport:
         self._secret = secret_key
         self._options = options or TransportOptions()
         self._places = threading.BoundedSemaphore(self._options.max_calls)
+        self._breaker = Breaker(gateway, clock, self._options.health)
         self._lock = threading.Lock()
         self._session: tuple[int, requests.Session] | None = None
         self._log = logs.get(__name__)
@@ -126,19 +130,32 @@ class Transport:
         raise error
 
     def _once(self, call: Call) -> _Tried:
-        if not self._places.acquire(timeout=self._options.max_wait_seconds):
-            error = self._error(GatewayUnavailable, call, f"Too many calls to {self._gateway} are waiting already.")
-            return self._told(call, _Tried(error=error, may_repeat=False), None, self._options.timer())
-        started = self._options.timer()
+        started, received = self._options.timer(), None
+        try:
+            with self._breaker.passing() as passage:
+                if self._places.acquire(timeout=self._options.max_wait_seconds):
+                    tried, received = self._try(call)
+                    passage.was_silent = _is_silence(tried, received)
+                else:
+                    full = f"Too many calls to {self._gateway} are waiting already."
+                    tried = _Tried(error=self._error(GatewayUnavailable, call, full), may_repeat=False)
+        except LeftAlone as left:
+            silent = f"{self._gateway} has not been answering; it is called again shortly."
+            error = self._error(GatewayLeftAlone, call, silent, retry_after_seconds=left.seconds)
+            tried = _Tried(error=error, may_repeat=False)
+        return self._told(call, tried, received, started)
+
+    def _try(self, call: Call) -> tuple[_Tried, _Received | None]:
+        """The exchange; our place among those allowed at once is given back at its end."""
         try:
             failpoints.hit(f"{call.operation}.before_send")
             received = self._exchange(call)
             failpoints.hit(f"{call.operation}.after_send")
         except (requests.RequestException, HTTPError, OSError) as problem:
-            return self._told(call, _Tried(error=self._failure(call, problem)), None, started)
+            return _Tried(error=self._failure(call, problem)), None
         finally:
             self._places.release()
-        return self._told(call, self._read(call, received), received, started)
+        return self._read(call, received), received
 
     def _exchange(self, call: Call) -> _Received:
         response = self._open_session().request(
@@ -331,6 +348,11 @@ def _wait(state: tenacity.RetryCallState) -> float:
     tried = state.outcome.result() if state.outcome else None
     error = tried.error if tried else None
     return float((error.retry_after_seconds if error else None) or 0) + jitter
+
+
+def _is_silence(tried: _Tried, received: _Received | None) -> bool:
+    """Whether the gateway, not our request, is what is wrong."""
+    return received is None or received.status >= 500 or isinstance(tried.error, AnswerNotUnderstood)
 
 
 def _last(state: tenacity.RetryCallState) -> _Tried:

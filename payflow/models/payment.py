@@ -150,6 +150,10 @@ class PaymentAttempt(Identified, Stateful, Owed, Base):
     """When initialize was first sent: from then on the gateway may know the reference."""
     error: Mapped[str | None] = mapped_column(String(255))
     correlation_id: Mapped[str | None] = mapped_column(String(128))
+    routing: Mapped[str | None] = mapped_column(String(255))
+    """Why payflow chose this gateway, in words; NULL = the customer named it."""
+    replaces_id: Mapped[str | None] = mapped_column(RowId)
+    """The try whose page never reached the customer, for which this one stands in."""
     version: Mapped[int] = mapped_column()
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own protocol
 

@@ -15,6 +15,7 @@ from payflow import logs
 from payflow.core.clock import Clock
 from payflow.core.errors import (
     GatewayError,
+    GatewayLeftAlone,
     GatewayRejected,
     GatewayUnavailable,
     InvalidInput,
@@ -25,11 +26,19 @@ from payflow.core.events import EventType
 from payflow.core.polling import GATEWAY_BACKOFF, PollPlan
 from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus
 from payflow.gateways.base import AttemptRef, Gateway, Initiated, InitiateRequest, LostInitiate, Verification
-from payflow.models.access import User
+from payflow.models.access import User, Workspace
 from payflow.models.order import Order
-from payflow.models.payment import PaymentAttempt
+from payflow.models.payment import Payment, PaymentAttempt
 from payflow.services.order import claim_orders, close_order
-from payflow.services.payment import attempt_ref, initiate_request, lock_attempt, renew_attempt
+from payflow.services.payment import (
+    attempt_ref,
+    fall_over,
+    initiate_request,
+    lock_attempt,
+    renew_attempt,
+    replaced_by,
+)
+from payflow.services.routing import Route, Routes
 from payflow.services.side_by_side import SideBySide
 from payflow.services.verification import apply_verification, fail_payment
 from payflow.store.unit_of_work import Transaction, UnitOfWork
@@ -57,6 +66,7 @@ class GatewayCalls:
         units: UnitOfWork,
         clock: Clock,
         gateways: Mapping[str, Gateway],
+        routes: Routes,
         side_by_side: SideBySide,
         *,
         plans: Mapping[str, PollPlan],
@@ -64,6 +74,7 @@ class GatewayCalls:
         is_live: bool,
     ) -> None:
         self._units, self._clock, self._gateways, self._side_by_side = units, clock, gateways, side_by_side
+        self._routes = routes
         self._plans, self._public_url, self._is_live = plans, public_url, is_live
 
     # -- initiate ------------------------------------------------------------------------------------------------
@@ -124,28 +135,14 @@ class GatewayCalls:
             attempt.claimed_until = None
             return order.id
         if isinstance(outcome, Initiated):
-            attempt.authorization_url, attempt.session_id = outcome.authorization_url, outcome.session_id
-            attempt.gateway_response, attempt.tries, attempt.poll_step = outcome.raw or None, 0, 0
-            attempt.move_to(AttemptStatus.INITIATED, tx.act, why=f"{attempt.gateway} opened a page")
-            attempt.claimed_until = None
-            attempt.due_at = self._plans[attempt.gateway].next_at(0, tx.act.at)
-            if payment.status == PaymentStatus.PENDING:
-                payment.move_to(PaymentStatus.PROCESSING, tx.act, why="the customer can pay")
-            booking_ids = [item.booking_id for item in order.items if item.active]
-            tx.publish(
-                payment.event(
-                    EventType.PAYMENT_INITIATED,
-                    tx.act,
-                    order=order,
-                    reference=attempt.reference,
-                    booking_ids=booking_ids,
-                )
-            )
+            _page_is_open(tx, order, payment, attempt, outcome, plan=self._plans[attempt.gateway])
+        elif (route := self._another_way(tx, order, payment, attempt, outcome)) is not None:
+            may_exist = called_before or isinstance(outcome, OutcomeUnknown)
+            fall_over(tx, order, payment, attempt, route, may_exist=may_exist)
         elif outcome is LostInitiate.RENEW:
-            if (
-                order.status == OrderStatus.PROCESSING
-                and len(tx.attempts_of(payment.id)) < MAX_RENEWALS + payment.retry_count
-            ):
+            stood_in_for = replaced_by(attempt, tx.attempts_of(payment.id))
+            renewals = sum(older.gateway == attempt.gateway for older in stood_in_for)
+            if order.status == OrderStatus.PROCESSING and renewals < MAX_RENEWALS:
                 attempt.owe_now(tx.act.at)
                 renew_attempt(tx, order, payment, attempt)
             else:
@@ -169,6 +166,27 @@ class GatewayCalls:
             raise outcome if isinstance(outcome, BaseException) else RuntimeError(str(outcome))
         tx.touched_order(order.user_id, order.workspace_id)
         return order.id
+
+    def _another_way(
+        self,
+        tx: Transaction,
+        order: Order,
+        payment: Payment,
+        attempt: PaymentAttempt,
+        outcome: LostInitiate | BaseException,
+    ) -> Route | None:
+        """Where to go with a try of our own routing that could not be opened; None: it stays where it is."""
+        if attempt.routing is None or not isinstance(outcome, GatewayError | InvalidInput):
+            return None
+        if isinstance(outcome, GatewayRejected) and outcome.code == "duplicate_reference":
+            return None
+        is_current = payment.current_attempt_id == attempt.id and order.status == OrderStatus.PROCESSING
+        if not is_current or tx.act.at >= order.expires_at:
+            return None
+        user, workspace = tx.get(User, order.user_id), tx.get(Workspace, order.workspace_id)
+        request = initiate_request(order, user, attempt.reference, self._public_url, attempt.payment_method)
+        tried = {older.gateway for older in replaced_by(attempt, tx.attempts_of(payment.id))}
+        return self._routes.another(tx, workspace, request, tried)
 
     # -- verify --------------------------------------------------------------------------------------------------
 
@@ -262,9 +280,26 @@ def _claim_questions(
     return claimed, [(attempt.id, attempt.order_id, attempt_ref(attempt)) for attempt in attempts]
 
 
+def _page_is_open(
+    tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, page: Initiated, *, plan: PollPlan
+) -> None:
+    attempt.authorization_url, attempt.session_id = page.authorization_url, page.session_id
+    attempt.gateway_response, attempt.tries, attempt.poll_step = page.raw or None, 0, 0
+    attempt.move_to(AttemptStatus.INITIATED, tx.act, why=f"{attempt.gateway} opened a page")
+    attempt.claimed_until, attempt.due_at = None, plan.next_at(0, tx.act.at)
+    if payment.status == PaymentStatus.PENDING:
+        payment.move_to(PaymentStatus.PROCESSING, tx.act, why="the customer can pay")
+    booking_ids = [item.booking_id for item in order.items if item.active]
+    tx.publish(
+        payment.event(
+            EventType.PAYMENT_INITIATED, tx.act, order=order, reference=attempt.reference, booking_ids=booking_ids
+        )
+    )
+
+
 def _later(attempt: PaymentAttempt, now: datetime, error: GatewayError) -> None:
     """The gateway could not tell: ask again with growing waits, for as long as the order or the plan lasts."""
-    attempt.tries += 1
+    attempt.tries += not isinstance(error, GatewayLeftAlone)
     attempt.claimed_until = None
     attempt.due_at = GATEWAY_BACKOFF.next_at(attempt.tries, now) or now + timedelta(hours=1)
     if error.retry_after_seconds:

@@ -6,7 +6,7 @@ request_refund, complete_refund. Calls to gateways live in gateway_calls.py; out
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from payflow.core.clock import Clock
@@ -15,8 +15,7 @@ from payflow.core.identifiers import attempt_reference
 from payflow.core.money import Money
 from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus
 from payflow.core.web_addresses import is_allowed_return_url
-from payflow.gateways.base import AttemptRef, Gateway, InitiateRequest
-from payflow.gateways.registry import choose
+from payflow.gateways.base import AttemptRef, InitiateRequest
 from payflow.models.access import User, Workspace
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
@@ -26,6 +25,7 @@ from payflow.services import verification
 from payflow.services.access import Caller
 from payflow.services.order import OrderService
 from payflow.services.refund import RefundService
+from payflow.services.routing import Route, Routes
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 
@@ -45,14 +45,14 @@ class PaymentService:
         self,
         units: UnitOfWork,
         clock: Clock,
-        gateways: Mapping[str, Gateway],
+        routes: Routes,
         orders: OrderService,
         refund_service: RefundService,
         *,
         public_url: str,
         return_url_allowlist: Sequence[str],
     ) -> None:
-        self._units, self._clock, self._gateways = units, clock, gateways
+        self._units, self._clock, self._routes = units, clock, routes
         self._orders, self._refunds = orders, refund_service
         self._public_url = public_url
         self._allowlist = tuple(return_url_allowlist)
@@ -88,9 +88,10 @@ class PaymentService:
             workspace, user = tx.get(Workspace, order.workspace_id), tx.get(User, order.user_id)
             self._check_return_url(return_url, workspace)
             reference = attempt_reference()
-            chosen = self._choose(order, workspace, user, gateway, reference, payment_method)
-            payment = _open_payment(tx, order, payment, chosen.name, payment_method)
-            attempt = _add_attempt(tx, order, payment, reference, payment_method, return_url)
+            request = initiate_request(order, user, reference, self._public_url, payment_method)
+            chosen = self._routes.choose(tx, workspace, request, gateway)
+            payment = _open_payment(tx, order, payment, chosen.gateway, payment_method)
+            attempt = _add_attempt(tx, order, payment, reference, payment_method, return_url, routing=chosen.why)
             if order.status != OrderStatus.PROCESSING:
                 order.move_to(OrderStatus.PROCESSING, tx.act, why="payment initiated")
             order.owe_now(order.expires_at)
@@ -180,15 +181,6 @@ class PaymentService:
                 code="return_url_not_allowed",
                 pointer="/return_url",
             )
-
-    def _choose(
-        self, order: Order, workspace: Workspace, user: User, wanted: str, reference: str, payment_method: str | None
-    ) -> Gateway:
-        """The gateway asked for, or for `auto` the first enabled one that can take this amount."""
-        allowed = workspace.enabled_gateways or list(self._gateways)
-        enabled = {name: self._gateways[name] for name in allowed if name in self._gateways}
-        request = initiate_request(order, user, reference, self._public_url, payment_method)
-        return choose(enabled, order.currency, wanted, request=request)
 
 
 def initiate_request(
@@ -280,7 +272,15 @@ def _open_payment(
 
 
 def _add_attempt(
-    tx: Transaction, order: Order, payment: Payment, reference: str, payment_method: str | None, return_url: str | None
+    tx: Transaction,
+    order: Order,
+    payment: Payment,
+    reference: str,
+    payment_method: str | None,
+    return_url: str | None,
+    *,
+    routing: str | None,
+    replaces: PaymentAttempt | None = None,
 ) -> PaymentAttempt:
     attempt = PaymentAttempt(
         payment_id=payment.id,
@@ -298,6 +298,8 @@ def _add_attempt(
         captured_minor=0,
         refund_reserved_minor=0,
         correlation_id=tx.act.correlation_id,
+        routing=routing,
+        replaces_id=replaces.id if replaces else None,
         created_at=tx.act.at,
         updated_at=tx.act.at,
         due_at=tx.act.at,
@@ -311,7 +313,46 @@ def _add_attempt(
 def renew_attempt(tx: Transaction, order: Order, payment: Payment, old: PaymentAttempt) -> PaymentAttempt:
     """Replace a try whose page is lost by a new one; the old one stays due until its end is known."""
     old.move_to(AttemptStatus.ABANDONED, tx.act, why="its page is lost; a new try replaces it")
+    return _stand_in(tx, order, payment, old, old.routing)
+
+
+def fall_over(
+    tx: Transaction, order: Order, payment: Payment, old: PaymentAttempt, route: Route, *, may_exist: bool
+) -> PaymentAttempt:
+    """Replace a try that could not be opened by one at another gateway. Nobody was given the old one's page, so nobody
+    can pay it; where one `may_exist`, the old try stays due all the same until its end is known."""
+    if may_exist:
+        old.owe_now(tx.act.at)
+        old.move_to(AttemptStatus.ABANDONED, tx.act, why=f"its page was not opened; {route.gateway} replaces it")
+    else:
+        old.settle_due(None, seen=old.due_at)
+        old.move_to(AttemptStatus.FAILED, tx.act, why=f"it could not be opened; {route.gateway} replaces it")
+    payment.gateway = route.gateway
+    return _stand_in(tx, order, payment, old, route.why)
+
+
+def replaced_by(attempt: PaymentAttempt, attempts: Sequence[PaymentAttempt]) -> list[PaymentAttempt]:
+    """A try and those it stands in for, newest first."""
+    by_id = {one.id: one for one in attempts}
+    chain = [attempt]
+    while (older := by_id.get(chain[-1].replaces_id or "")) is not None:
+        chain.append(older)
+    return chain
+
+
+def _stand_in(
+    tx: Transaction, order: Order, payment: Payment, old: PaymentAttempt, routing: str | None
+) -> PaymentAttempt:
     tx.flush()
-    attempt = _add_attempt(tx, order, payment, attempt_reference(), old.payment_method, old.return_url)
+    attempt = _add_attempt(
+        tx,
+        order,
+        payment,
+        attempt_reference(),
+        old.payment_method,
+        old.return_url,
+        routing=routing,
+        replaces=old,
+    )
     tx.ring(f"payments.initiate:{attempt.gateway}")
     return attempt

@@ -16,6 +16,7 @@ from payflow import logs
 from payflow.core.clock import Clock
 from payflow.core.errors import (
     GatewayError,
+    GatewayLeftAlone,
     GatewayRejected,
     GatewayUnavailable,
     InvalidInput,
@@ -274,7 +275,7 @@ def _ask_person(tx: Transaction, refund: Refund, kind: DecisionKind, detail: str
 
 
 def _later(refund: Refund, now: datetime, error: GatewayError) -> None:
-    refund.tries += 1
+    refund.tries += not isinstance(error, GatewayLeftAlone)
     refund.claimed_until = None
     refund.due_at = GATEWAY_BACKOFF.next_at(refund.tries, now) or now + timedelta(hours=1)
     if error.retry_after_seconds:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, case, func, literal, or_, sele
 
 from payflow.core.states import AttemptStatus, PaymentStatus, RefundStatus
 from payflow.models.decision import Decision
+from payflow.models.health import GatewayHealth
 from payflow.models.notification import Notification
 from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
@@ -103,6 +104,11 @@ class Reports:
         with looking(self._engine) as connection:
             rows = _rows(connection, union_all(*parts))
         return {row["kind"]: {"count": row["count"], "oldest_at": row["oldest_at"]} for row in rows}
+
+    def silent_gateways(self, now: datetime) -> set[str]:
+        """Those that do not answer."""
+        with looking(self._engine) as connection:
+            return set(connection.scalars(select(GatewayHealth.gateway).where(GatewayHealth.silent_until > now)))
 
     def orders_by_status(self) -> dict[str, int]:
         """How many orders stand where."""

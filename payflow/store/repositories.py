@@ -23,6 +23,7 @@ from payflow.models.base import Base, Transition
 from payflow.models.booking import Booking
 from payflow.models.decision import Decision
 from payflow.models.dispute import Dispute
+from payflow.models.health import GatewayHealth
 from payflow.models.notification import Channel, Notification
 from payflow.models.order import Order, OrderBooking
 from payflow.models.payment import Payment, PaymentAttempt
@@ -58,8 +59,8 @@ class Repositories(Claims):
         return list(self.session.scalars(select(model).where(model.id.in_(ids)).order_by(model.id)))
 
     def all_of(self, model: type[Any]) -> list[Any]:
-        """Every row of a small table, in id order; for audits and tests."""
-        return list(self.session.scalars(select(model).order_by(model.id)))
+        """Every row of a small table, by key; for audits and tests."""
+        return list(self.session.scalars(select(model).order_by(*inspect(model).primary_key)))
 
     def lock(self, model: type[Row], row_id: str) -> Row:
         """One row, locked until the end of the transaction and read afresh."""
@@ -123,6 +124,10 @@ class Repositories(Claims):
                 select(PaymentAttempt).where(PaymentAttempt.payment_id == payment_id).order_by(PaymentAttempt.id)
             )
         )
+
+    def silent_gateways(self, at: datetime) -> set[str]:
+        """Those that do not answer at that moment."""
+        return set(self.session.scalars(select(GatewayHealth.gateway).where(GatewayHealth.silent_until > at)))
 
     def attempt_by_reference(self, reference: str) -> PaymentAttempt | None:
         """By our own reference, or by the gateway's session id (Stripe speaks of sessions)."""

@@ -81,6 +81,7 @@ _ATTEMPTS = select(
     PaymentAttempt.called_at,
     PaymentAttempt.created_at,
     PaymentAttempt.gateway_transaction_id,
+    PaymentAttempt.routing,
 ).order_by(PaymentAttempt.id)
 _REFUNDS = select(
     Refund.id,
@@ -106,11 +107,15 @@ _DECISIONS = select(
 ).order_by(Decision.id)
 
 
+def _opened(one: Row) -> str:
+    return f"try {one['reference']} opened at {one['gateway']}" + (f" ({one['routing']})" if one["routing"] else "")
+
+
 def _entries(connection: Connection, order: Row, tries: list[Row], decisions: list[Row]) -> list[Row]:
     """`{at, kind, what, actor, subject_id, correlation_id}`, oldest first."""
     entries = [_entry(order["created_at"], "order", f"order {order['order_number']} created", order["id"])]
     entries += [
-        _entry(one["created_at"], "attempt", f"try {one['reference']} opened at {one['gateway']}", one["id"])
+        _entry(one["created_at"], "attempt", _opened(one), one["id"])
         for one in tries
     ]
     entries += [

@@ -71,7 +71,7 @@ def test_initialize_that_had_no_effect_is_sent_again_under_the_same_reference(
     """Nothing was made there (asked for where that is not certain): one try, one reference, a page in the end."""
     house.fault(fault, operation="initialize", times=2, params=params)
     order_id = house.order()
-    house.container.payments.initiate_payment(ADA, order_id)
+    house.container.payments.initiate_payment(ADA, order_id, gateway="paystack")
     house.drain()
     assert house.statuses(order_id)[:2] == ("processing", "pending")
     for _ in range(4):
@@ -87,7 +87,7 @@ def test_initialize_whose_answer_was_lost_is_asked_about_and_never_charges_twice
     """The page exists but nobody has its address: unknown, then a new try; paying both pages gives one back."""
     house.fault(fault, operation="initialize", params=params)
     order_id = house.order()
-    lost = house.container.payments.initiate_payment(ADA, order_id).reference
+    lost = house.container.payments.initiate_payment(ADA, order_id, gateway="paystack").reference
     house.drain()
     assert [attempt.status for attempt in house.attempts(order_id)] == ["unknown"]
     asked = house.calls("verify")
@@ -113,7 +113,7 @@ def test_initialize_whose_answer_was_lost_is_asked_about_and_never_charges_twice
 def test_duplicate_reference_is_asked_about_and_replaced(house: House) -> None:
     """Paystack knows the reference already: no failure told to the customer, a new try with a new reference."""
     order_id = house.order()
-    reference = house.container.payments.initiate_payment(ADA, order_id).reference
+    reference = house.container.payments.initiate_payment(ADA, order_id, gateway="paystack").reference
     open_page_unseen(house, order_id)
     house.drain()
     house.later(15)
@@ -135,7 +135,7 @@ def open_page_unseen(house: House, order_id: str) -> None:
 def test_worker_killed_around_the_call_is_taken_over_after_its_lease(house: House, page_was_made: bool) -> None:
     """The note "about to call" is all that is left: once the lease is over the gateway is asked, then it goes on."""
     order_id = house.order()
-    house.container.payments.initiate_payment(ADA, order_id)
+    house.container.payments.initiate_payment(ADA, order_id, gateway="paystack")
     with worker_killed_in(house, "initiate", after_effect=page_was_made):
         house.drain()
     house.later(CALL_LEASE_SECONDS - 5)
@@ -153,7 +153,7 @@ def test_retry_after_of_the_gateway_is_kept(house: House) -> None:
     """429 with Retry-After 300: nobody asks again before that, and the call counts as never made."""
     house.fault("rate_limit", operation="initialize", params={"retry_after": 300})
     order_id = house.order()
-    house.container.payments.initiate_payment(ADA, order_id)
+    house.container.payments.initiate_payment(ADA, order_id, gateway="paystack")
     house.drain()
     attempt = house.attempts(order_id)[0]
     assert attempt.due_at == house.clock.now() + timedelta(seconds=300)
@@ -168,13 +168,13 @@ def test_pages_that_are_always_lost_end_in_a_failure_not_in_a_loop(house: House)
     """A gateway that loses every answer is tried a few times; then the try fails and the customer may go on."""
     house.fault("truncated_json", operation="initialize", times=None)
     order_id = house.order()
-    house.container.payments.initiate_payment(ADA, order_id)
+    house.container.payments.initiate_payment(ADA, order_id, gateway="paystack")
     for _ in range(8):
         house.later(15)
     assert house.statuses(order_id)[:2] == ("failed", "failed")
     assert house.calls("initialize") <= 4
     house.control("DELETE", "/sandbox/faults")
-    house.container.payments.initiate_payment(ADA, order_id)
+    house.container.payments.initiate_payment(ADA, order_id, gateway="paystack")
     house.drain()
     assert_pays_in_the_end(house, order_id)
 
@@ -339,7 +339,7 @@ def test_webhook_before_its_row_waits_unmatched_and_is_matched_later(house: Hous
     assert row.due_at is not None
 
     order_id = house.order()
-    house.container.payments.initiate_payment(ADA, order_id)
+    house.container.payments.initiate_payment(ADA, order_id, gateway="paystack")
 
     def rename(tx: Transaction) -> None:
         tx.get(PaymentAttempt, tx.attempts_of(tx.payment_of(order_id).id)[0].id).reference = reference  # type: ignore[union-attr]
