@@ -10,11 +10,12 @@ import secrets
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import jwt
 
-from payflow import demo_data, migrations
+from payflow import demo_data, migrations, staff_cli
 from payflow.container import Container, build
 from payflow.core.errors import ConfigurationError, PayflowError
 from payflow.dispatch import CeleryBells, SilentBells
@@ -188,6 +189,10 @@ def _doctor(_: argparse.Namespace) -> int:
     return 0 if all(state == "ok" for state in found.values()) else 1
 
 
+def _as_staff(run: staff_cli.Run, options: argparse.Namespace) -> int:
+    return run(_container(), options)
+
+
 def _no_options(_: argparse.ArgumentParser) -> None:
     return None
 
@@ -206,5 +211,6 @@ _COMMANDS: tuple[
     ("sandbox", "the sandbox gateway and mail catcher", _no_options, _sandbox),
     ("demo", "walk the main journeys and check their ends", _no_options, _demo),
     ("sweep", "ring for what is due once", _no_options, _sweep),
+    *((name, help_, add_options, partial(_as_staff, run)) for name, help_, add_options, run in staff_cli.COMMANDS),
     ("doctor", "does every dependency answer?", _no_options, _doctor),
 )

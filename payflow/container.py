@@ -15,6 +15,7 @@ from payflow.gateways.calls import TransportOptions
 from payflow.gateways.registry import build_gateways
 from payflow.services.booking import BookingService
 from payflow.services.gateway_calls import GatewayCalls
+from payflow.services.gateway_log import GatewayLog
 from payflow.services.health import HealthService
 from payflow.services.keys import KeyService
 from payflow.services.notification import NotificationService
@@ -87,7 +88,8 @@ def build(
     cache: Cache = RedisCache(settings.cache_url, of=settings.database_url) if settings.cache_url else NoCache()
     bells = bells or dispatch.celery_bells(settings.broker_url, cache)
     units = UnitOfWork(engine, clock, cache, bells, worker=worker)
-    transport = replace(transport or TransportOptions(), health=HealthService(units))
+    gateway_log = GatewayLog(units, in_background=worker is not None)
+    transport = replace(transport or TransportOptions(), health=HealthService(units), recorder=gateway_log)
     gateways = build_gateways(settings, clock, transport)
     routes = Routes(gateways)
     side_by_side = SideBySide(threads=CALLS_AT_ONCE)
@@ -128,6 +130,6 @@ def build(
         ),
         refund_calls=RefundCalls(units, clock, gateways, side_by_side),
         refund_adoption=RefundAdoption(units, clock, gateways, side_by_side),
-        sweeps=SweepService(units, clock, bells, list(gateways)),
+        sweeps=SweepService(units, clock, bells, list(gateways), gateway_log_days=settings.gateway_log_days),
         keys=KeyService(units),
     )

@@ -88,6 +88,12 @@ def bound(**fields: str | int | None) -> Iterator[None]:
         yield
 
 
+def task() -> str | None:
+    """The Celery task this runs in: its name and id."""
+    found = structlog.contextvars.get_contextvars()
+    return f"{found['task']} {found['task_id']}"[:128] if found.get("task_id") else None
+
+
 def correlation_id() -> str | None:
     """The correlation id bound at the moment, if any."""
     value = structlog.contextvars.get_contextvars().get("correlation_id")

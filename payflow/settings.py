@@ -68,6 +68,8 @@ class Settings:
     """How many proxies in front of web add to X-Forwarded-For; 0 = the header is not believed."""
     cors_origins: tuple[str, ...]
     """Origins whose pages may call the API from a browser."""
+    gateway_log_days: int
+    """How long the gateway log is kept."""
     demo: bool
     """Whether the demo page and its logins are served (never in live mode)."""
     sandbox_url: str | None
@@ -120,6 +122,7 @@ class Settings:
             rate_limits=_rate_limits(env),
             trusted_proxies=env.integer("PAYFLOW_TRUSTED_PROXIES", 0),
             cors_origins=tuple(env.origin("PAYFLOW_CORS_ORIGINS", word) for word in env.words("PAYFLOW_CORS_ORIGINS")),
+            gateway_log_days=env.integer("PAYFLOW_GATEWAY_LOG_DAYS", 30, least=1),
             demo=env.flag("PAYFLOW_DEMO"),
             sandbox_url=env.optional("PAYFLOW_SANDBOX_URL"),
             failpoints=_failpoints(env),

@@ -57,17 +57,7 @@ def cancel_order(path: ById) -> Response:
 @api.get("/<uuid:id>/timeline/", responses={"200": schemas.Timeline, **problems(403)})
 def show_timeline(path: ById) -> Response:
     """Everything that happened to an order, why it is where it is, and what happens next (staff)"""
-    story = web().explainer.story(caller(), str(path))
-    return answer(
-        schemas.Timeline(
-            order_id=story.order["id"],
-            order_number=story.order["order_number"],
-            status=story.order["status"],
-            why=story.why,
-            next=[schemas.NextStep.model_validate(step) for step in story.next],
-            entries=[schemas.TimelineEntry.model_validate(entry) for entry in story.entries],
-        )
-    )
+    return answer(schemas.Timeline.model_validate(web().explainer.story(caller(), str(path)).as_json()))
 
 
 def _shape(order_id: str) -> schemas.Order:

@@ -214,6 +214,7 @@ class TimelineEntry(Shape):
     subject_id: Id
     actor: str | None
     correlation_id: str | None
+    task: str | None = Field(description="The Celery task that did it: name and id.")
 
 
 class NextStep(Shape):

@@ -13,3 +13,5 @@ class Act:
     at: datetime
     actor: str = "system"
     correlation_id: str | None = None
+    task: str | None = None
+    """The Celery task in which it happens: name and id."""

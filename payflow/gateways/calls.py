@@ -6,7 +6,9 @@ Values only; no HTTP here.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -75,6 +77,33 @@ class Dialect:
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What a call is made for."""
+
+    order_id: str
+    attempt_id: str | None = None
+    refund_id: str | None = None
+
+
+_about: ContextVar[About | None] = ContextVar("about", default=None)
+
+
+@contextmanager
+def concerning(about: About) -> Iterator[None]:
+    """Calls made inside are recorded as made for this."""
+    token = _about.set(about)
+    try:
+        yield
+    finally:
+        _about.reset(token)
+
+
+def what_it_is_for() -> About | None:
+    """What the caller has said with `concerning`."""
+    return _about.get()
+
+
+@dataclass(frozen=True, slots=True)
 class CallRecord:
     """One exchange, redacted."""
 
@@ -89,6 +118,8 @@ class CallRecord:
     error_code: str | None
     request: dict[str, Any]
     response: dict[str, Any] | None
+    error: str | None = None
+    about: About | None = None
 
 
 class CallRecorder(Protocol):

@@ -43,7 +43,7 @@ from payflow.core.errors import (
 )
 from payflow.gateways.answers import json_text, parse_object, retry_after
 from payflow.gateways.breaker import Breaker, LeftAlone
-from payflow.gateways.calls import Answer, Call, CallRecord, Dialect, ErrorWords, TransportOptions
+from payflow.gateways.calls import Answer, Call, CallRecord, Dialect, ErrorWords, TransportOptions, what_it_is_for
 from payflow.gateways.redaction import redact_object, redact_text
 
 _CHUNK = 65_536
@@ -297,7 +297,7 @@ class Transport:
             request_id=request_id,
             error=tried.error.code if tried.error else None,
         )
-        if self._options.recorder is not None:
+        if self._options.recorder is not None and not isinstance(tried.error, GatewayLeftAlone):
             sent = dict(call.json or call.form or call.query)
             self._options.recorder(
                 CallRecord(
@@ -312,6 +312,8 @@ class Transport:
                     error_code=tried.error.code if tried.error else None,
                     request=redact_object(sent),
                     response=tried.response,
+                    error=tried.error.detail if tried.error else None,
+                    about=what_it_is_for(),
                 )
             )
         return tried

@@ -5,6 +5,7 @@ from payflow.models import (  # noqa: F401 - importing them registers the tables
     booking,
     decision,
     dispute,
+    gateway_call,
     health,
     ledger,
     notification,

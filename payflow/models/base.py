@@ -136,6 +136,8 @@ class Transition(Base):
     why: Mapped[str] = mapped_column(String(255))
     actor: Mapped[str] = mapped_column(String(128))
     correlation_id: Mapped[str | None] = mapped_column(String(128))
+    task: Mapped[str | None] = mapped_column(String(128))
+    """The Celery task that did it: name and id."""
     at: Mapped[datetime]
 
 
@@ -172,6 +174,7 @@ class Stateful:
                 why=why[:255],
                 actor=act.actor[:128],
                 correlation_id=act.correlation_id,
+                task=act.task,
                 at=act.at,
             )
         )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from payflow.core.events import timestamp
 from payflow.core.money import Money
 from payflow.services.access import Caller
 from payflow.store.timeline import Timelines
@@ -29,6 +30,18 @@ class Story:
     why: str
     next: list[Next]
     entries: list[Row]
+
+    def as_json(self) -> Row:
+        """`{order_id, order_number, status, why, next: [{what, due_at}], entries: [{at, kind, what, subject_id, actor,
+        correlation_id, task}]}`; moments are RFC 3339."""
+        return {
+            "order_id": self.order["id"],
+            "order_number": self.order["order_number"],
+            "status": self.order["status"],
+            "why": self.why,
+            "next": [{"what": one.what, "due_at": timestamp(one.due_at) if one.due_at else None} for one in self.next],
+            "entries": [entry | {"at": timestamp(entry["at"])} for entry in self.entries],
+        }
 
 
 class Explainer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from payflow import logs
 from payflow.core.clock import Clock
@@ -26,6 +26,7 @@ from payflow.core.events import EventType
 from payflow.core.polling import GATEWAY_BACKOFF, PollPlan
 from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus
 from payflow.gateways.base import AttemptRef, Gateway, Initiated, InitiateRequest, LostInitiate, Verification
+from payflow.gateways.calls import About, concerning
 from payflow.models.access import User, Workspace
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
@@ -58,6 +59,15 @@ AWAITS_VERIFY = (AttemptStatus.INITIATED, AttemptStatus.FAILED, AttemptStatus.AB
 """A try that succeeded is asked about only when a webhook speaks of another transaction on its reference."""
 
 
+class _Job(NamedTuple):
+    """A page to open."""
+
+    attempt_id: str
+    request: InitiateRequest
+    called_before: bool
+    about: About
+
+
 class GatewayCalls:
     """Initiation, verification and the question before an order expires."""
 
@@ -86,17 +96,15 @@ class GatewayCalls:
         jobs = self._units.run(partial(self._claim_initiations, gateway=gateway, ids=ids))
         outcomes = self._side_by_side.run(partial(self._open_page, self._gateways[gateway]), jobs)
         orders: list[str] = []
-        for (attempt_id, _, called_before), outcome in zip(jobs, outcomes, strict=True):
+        for (attempt_id, _, called_before, _), outcome in zip(jobs, outcomes, strict=True):
             store = partial(self._store_initiate, attempt_id=attempt_id, outcome=outcome, called_before=called_before)
             order_id = self._store(attempt_id, store)
             if order_id:
                 orders.append(order_id)
         return orders
 
-    def _claim_initiations(
-        self, tx: Transaction, *, gateway: str, ids: Sequence[str] | None
-    ) -> list[tuple[str, InitiateRequest, bool]]:
-        """Claim tries and write down that their call is about to be made: (id, request, whether it was made before)."""
+    def _claim_initiations(self, tx: Transaction, *, gateway: str, ids: Sequence[str] | None) -> list[_Job]:
+        """Claim tries and write down that their call is about to be made."""
         claimed = _claim(tx, gateway, AWAITS_INITIATE, ids, lease_seconds=CALL_LEASE_SECONDS)
         attempts = tx.many(PaymentAttempt, list(claimed))
         orders = {order.id: order for order in tx.many(Order, [attempt.order_id for attempt in attempts])}
@@ -108,12 +116,15 @@ class GatewayCalls:
             attempt.called_at = attempt.called_at or tx.act.at
             user, method = users[order.user_id], attempt.payment_method
             request = initiate_request(order, user, attempt.reference, self._public_url, method)
-            jobs.append((attempt.id, request, called_before))
+            jobs.append(_Job(attempt.id, request, called_before, About(order.id, attempt.id)))
         return jobs
 
-    def _open_page(self, gateway: Gateway, job: tuple[str, InitiateRequest, bool]) -> Initiated | LostInitiate:
+    def _open_page(self, gateway: Gateway, job: _Job) -> Initiated | LostInitiate:
         """The call. After a lost one, first what the gateway's nature asks for."""
-        _, request, called_before = job
+        with concerning(job.about):
+            return self._called(gateway, job.request, job.called_before)
+
+    def _called(self, gateway: Gateway, request: InitiateRequest, called_before: bool) -> Initiated | LostInitiate:
         if called_before and gateway.lost_initiate is LostInitiate.RENEW:
             return LostInitiate.RENEW
         if called_before and gateway.lost_initiate is LostInitiate.PROBE:
@@ -195,7 +206,7 @@ class GatewayCalls:
         if gateway not in self._gateways:
             return []
         claimed, refs = self._units.run(partial(_claim_questions, gateway=gateway, ids=ids))
-        answers = self._side_by_side.run(lambda one: self._gateways[gateway].verify(one[2]), refs)
+        answers = self._side_by_side.run(partial(_ask, self._gateways[gateway]), refs)
         orders: list[str] = []
         for (attempt_id, order_id, _), answer in zip(refs, answers, strict=True):
             seen = claimed[attempt_id]
@@ -226,7 +237,8 @@ class GatewayCalls:
             try:
                 for attempt in self._live_attempts(order_id):
                     if attempt.called_at is not None and attempt.gateway in self._gateways:
-                        answer = self._gateways[attempt.gateway].verify(attempt_ref(attempt))
+                        one = (attempt.id, order_id, attempt_ref(attempt))
+                        answer = _ask(self._gateways[attempt.gateway], one)
                         step = partial(
                             self._store_answer, attempt_id=attempt.id, answer=answer, seen_due=attempt.due_at
                         )
@@ -257,6 +269,13 @@ class GatewayCalls:
                 error=error.detail,
             )
             return None
+
+
+def _ask(gateway: Gateway, one: tuple[str, str, AttemptRef]) -> Verification:
+    """One question: (id, order id, how the gateway finds it)."""
+    attempt_id, order_id, ref = one
+    with concerning(About(order_id, attempt_id)):
+        return gateway.verify(ref)
 
 
 def _claim(

@@ -14,7 +14,8 @@ from payflow.core.clock import Clock
 from payflow.core.errors import PayflowError
 from payflow.core.polling import INBOX_BACKOFF
 from payflow.core.states import OPEN_REFUND
-from payflow.gateways.base import Gateway, RefundResult
+from payflow.gateways.base import AttemptRef, Gateway, RefundResult
+from payflow.gateways.calls import About, concerning
 from payflow.models.decision import DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
@@ -50,10 +51,16 @@ class RefundAdoption:
             events.setdefault(attempt_id, []).append(event_id)
         with self._units.reading() as rows:
             refs = [(row.id, row.order_id, attempt_ref(row)) for row in rows.many(PaymentAttempt, list(events))]
-        lists = self._side_by_side.run(lambda one: self._gateways[gateway].list_refunds(one[2]), refs)
+        lists = self._side_by_side.run(partial(_list, self._gateways[gateway]), refs)
         for (attempt_id, _, _), listed in zip(refs, lists, strict=True):
             self._units.run(partial(_bring_in_line, attempt_id=attempt_id, event_ids=events[attempt_id], listed=listed))
         return [order_id for _, order_id, _ in refs]
+
+
+def _list(gateway: Gateway, one: tuple[str, str, AttemptRef]) -> list[RefundResult]:
+    attempt_id, order_id, ref = one
+    with concerning(About(order_id, attempt_id)):
+        return gateway.list_refunds(ref)
 
 
 def _bring_in_line(

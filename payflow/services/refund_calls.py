@@ -26,6 +26,7 @@ from payflow.core.errors import (
 from payflow.core.polling import GATEWAY_BACKOFF, REFUND_POLL_PLAN, PollPlan
 from payflow.core.states import OPEN_REFUND, RefundStatus
 from payflow.gateways.base import Gateway, Outcome, RefundRef, RefundRequest, RefundResult
+from payflow.gateways.calls import About, concerning
 from payflow.models.decision import DecisionAction, DecisionKind
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund
@@ -48,6 +49,7 @@ DISPUTE_WAIT_HOURS = 6
 class _Job:
     refund_id: str
     order_id: str
+    attempt_id: str
     request: RefundRequest
     gateway_refund_id: str | None
     sent_before: bool
@@ -101,7 +103,12 @@ class RefundCalls:
         claimed = self._units.run(claim)
         prepared = [self._units.run(partial(_prepare, refund_id=key, seen_due=seen)) for key, seen in claimed.items()]
         jobs = [job for job in prepared if job is not None]
-        answers = self._side_by_side.run(partial(call, self._gateways[gateway]), jobs)
+
+        def called(job: _Job) -> RefundResult:
+            with concerning(About(job.order_id, job.attempt_id, job.refund_id)):
+                return call(self._gateways[gateway], job)
+
+        answers = self._side_by_side.run(called, jobs)
         for job, answer in zip(jobs, answers, strict=True):
             try:
                 self._units.run(partial(_store, job=job, answer=answer))
@@ -162,6 +169,7 @@ def _prepare(tx: Transaction, *, refund_id: str, seen_due: datetime | None) -> _
     return _Job(
         refund_id=refund.id,
         order_id=refund.order_id,
+        attempt_id=refund.attempt_id,
         request=RefundRequest(
             refund_id=refund.id,
             attempt=attempt_ref(attempt),

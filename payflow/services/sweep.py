@@ -19,14 +19,20 @@ from payflow.store.repositories import Repositories
 from payflow.store.unit_of_work import Bells, UnitOfWork
 
 KEY_LIFE_HOURS = 72
+BATCH = 1_000
+"""Rows thrown away in one transaction."""
+BATCHES_AT_ONCE = 100
 OWED = (Order, PaymentAttempt, Refund, WebhookEvent, OutboxEvent, Notification)
 
 
 class SweepService:
     """Looks for owed work by its due time: index look-ups that cost by rows due, not by rows stored."""
 
-    def __init__(self, units: UnitOfWork, clock: Clock, bells: Bells, gateways: Sequence[str]) -> None:
+    def __init__(
+        self, units: UnitOfWork, clock: Clock, bells: Bells, gateways: Sequence[str], *, gateway_log_days: int
+    ) -> None:
         self._units, self._clock, self._bells, self._gateways = units, clock, bells, gateways
+        self._log_life = timedelta(days=gateway_log_days)
 
     def due(self) -> list[str]:
         """The kinds of work that are due now, as bells."""
@@ -86,6 +92,12 @@ class SweepService:
         return self._units.run(lambda tx: sum(tx.give_up_claims(model, worker) for model in OWED))
 
     def housekeeping(self) -> int:
-        """Throw away idempotency keys older than 72 h; how many."""
-        before = self._clock.now() - timedelta(hours=KEY_LIFE_HOURS)
-        return self._units.run(lambda tx: tx.forget_keys(before))
+        """Throw away idempotency keys older than 72 h and calls the gateway log need not hold any longer; how many."""
+        now = self._clock.now()
+        forgotten = self._units.run(lambda tx: tx.forget_keys(now - timedelta(hours=KEY_LIFE_HOURS)))
+        for _ in range(BATCHES_AT_ONCE):
+            done = self._units.run(lambda tx: tx.forget_calls(now - self._log_life, BATCH))
+            forgotten += done
+            if done < BATCH:
+                break
+        return forgotten

@@ -23,6 +23,7 @@ from payflow.models.base import Base, Transition
 from payflow.models.booking import Booking
 from payflow.models.decision import Decision
 from payflow.models.dispute import Dispute
+from payflow.models.gateway_call import GatewayCall
 from payflow.models.health import GatewayHealth
 from payflow.models.notification import Channel, Notification
 from payflow.models.order import Order, OrderBooking
@@ -279,6 +280,17 @@ class Repositories(Claims):
     def forget_keys(self, before: datetime) -> int:
         """Delete idempotency keys older than `before`; how many."""
         done = self.session.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < before))
+        return int(getattr(done, "rowcount", 0))
+
+    def parked(self, model: type[Row]) -> list[Row]:
+        """Rows of one kind that were given up, the oldest first."""
+        is_parked: Any = model.parked_at  # type: ignore[attr-defined]  # of the kinds that can be parked
+        return list(self.session.scalars(select(model).where(is_parked.is_not(None)).order_by(is_parked)))
+
+    def forget_calls(self, before: datetime, at_most: int) -> int:
+        """Delete the oldest calls of the gateway log made before that moment; how many."""
+        oldest = select(GatewayCall.id).where(GatewayCall.at < before).order_by(GatewayCall.at).limit(at_most)
+        done = self.session.execute(delete(GatewayCall).where(GatewayCall.id.in_(oldest)))
         return int(getattr(done, "rowcount", 0))
 
     def ping(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from uuid import UUID
 
 from sqlalchemy import Connection, or_, select
 
 from payflow.core.errors import NotFound
 from payflow.models.base import Transition
 from payflow.models.decision import Decision
+from payflow.models.gateway_call import GatewayCall
 from payflow.models.notification import Notification
 from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
@@ -26,6 +28,18 @@ class Timelines:
 
     def __init__(self, engine: Database) -> None:
         self._engine = reader(engine)
+
+    def id_of(self, name: str) -> str:
+        """An order's id by its id or its number; NotFound if there is none."""
+        try:
+            named = Order.id == str(UUID(name))
+        except ValueError:
+            named = Order.order_number == name.strip().upper()
+        with looking(self._engine) as connection:
+            found = connection.scalars(select(Order.id).where(named)).one_or_none()
+        if found is None:
+            raise NotFound(f"There is no order {name}.")
+        return found
 
     def of_order(self, sight: Visibility, order_id: str) -> Row:
         """The order with its payment, tries, refunds, decisions and `entries`. NotFound if it is not to be seen."""
@@ -114,16 +128,14 @@ def _opened(one: Row) -> str:
 def _entries(connection: Connection, order: Row, tries: list[Row], decisions: list[Row]) -> list[Row]:
     """`{at, kind, what, actor, subject_id, correlation_id}`, oldest first."""
     entries = [_entry(order["created_at"], "order", f"order {order['order_number']} created", order["id"])]
-    entries += [
-        _entry(one["created_at"], "attempt", _opened(one), one["id"])
-        for one in tries
-    ]
+    entries += [_entry(one["created_at"], "attempt", _opened(one), one["id"]) for one in tries]
     entries += [
         _entry(one["called_at"], "attempt", f"{one['gateway']} was called for {one['reference']}", one["id"])
         for one in tries
         if one["called_at"]
     ]
     entries += _moves(connection, order["id"])
+    entries += _calls(connection, order["id"])
     entries += _webhooks(connection, tries)
     entries += _events_and_messages(connection, order["id"])
     for one in decisions:
@@ -135,7 +147,14 @@ def _entries(connection: Connection, order: Row, tries: list[Row], decisions: li
 
 
 def _entry(
-    at: datetime, kind: str, what: str, subject_id: str, *, actor: str | None = None, correlation_id: str | None = None
+    at: datetime,
+    kind: str,
+    what: str,
+    subject_id: str,
+    *,
+    actor: str | None = None,
+    correlation_id: str | None = None,
+    task: str | None = None,
 ) -> Row:
     return {
         "at": at,
@@ -144,6 +163,7 @@ def _entry(
         "subject_id": subject_id,
         "actor": actor,
         "correlation_id": correlation_id,
+        "task": task,
     }
 
 
@@ -152,8 +172,38 @@ def _moves(connection: Connection, order_id: str) -> Iterable[Row]:
     for row in connection.execute(query.with_only_columns(*Transition.__table__.columns)).mappings():
         what = f"{row['entity']} {row['from_status']} → {row['to_status']}: {row['why']}"
         yield _entry(
-            row["at"], row["entity"], what, row["entity_id"], actor=row["actor"], correlation_id=row["correlation_id"]
+            row["at"],
+            row["entity"],
+            what,
+            row["entity_id"],
+            actor=row["actor"],
+            correlation_id=row["correlation_id"],
+            task=row["task"],
         )
+
+
+def _calls(connection: Connection, order_id: str) -> Iterable[Row]:
+    """The gateway log, for as long as it is kept."""
+    query = select(
+        GatewayCall.id,
+        GatewayCall.at,
+        GatewayCall.gateway,
+        GatewayCall.method,
+        GatewayCall.route,
+        GatewayCall.http_status,
+        GatewayCall.duration_ms,
+        GatewayCall.request_id,
+        GatewayCall.error,
+        GatewayCall.task,
+    ).where(GatewayCall.order_id == order_id)
+    for row in connection.execute(query).mappings():
+        what = (
+            f"{row['method']} {row['route']} at {row['gateway']}: {row['http_status'] or 'no answer'}"
+            f" after {row['duration_ms']} ms"
+            + (f", request {row['request_id']}" if row["request_id"] else "")
+            + (f" ({row['error']})" if row["error"] else "")
+        )
+        yield _entry(row["at"], "gateway_call", what, row["id"], task=row["task"])
 
 
 def _webhooks(connection: Connection, tries: list[Row]) -> Iterable[Row]:

@@ -130,7 +130,7 @@ class UnitOfWork:
 
     def _once(self, step: Callable[[Transaction], T], actor: str, correlation_id: str | None) -> tuple[T, Transaction]:
         with Session(self._engine, expire_on_commit=False) as session:
-            tx = Transaction(session, Act(self._clock.now(), actor, correlation_id), worker=self._worker)
+            tx = Transaction(session, Act(self._clock.now(), actor, correlation_id, logs.task()), worker=self._worker)
             result = step(tx)
             failpoints.hit_step(step, "before_commit")
             session.commit()

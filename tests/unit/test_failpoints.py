@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SECRET = "a-secret-for-tests-of-forty-characters-x"
 OFF_THE_MONEY_PATH = {
     "demo_data.seed": "development only",
+    "gateway_log.GatewayLog.flush": "a log; nothing depends on it",
     "health.HealthService.__call__": "advice to routing; losing it costs a detour",
     "keys.KeyService.add": "one row, typed by an operator",
     "keys.KeyService.rotate": "two rows, typed by an operator",
@@ -31,6 +32,8 @@ OFF_THE_MONEY_PATH = {
     "keys.KeyService.used": "when a key was last seen, to a minute",
     "notification.NotificationService.mark_read": "one mark on one row",
     "notification.NotificationService.mark_all_read": "one mark on some rows",
+    "parked.ParkedService.replay": "one row made due, by an operator",
+    "parked.ParkedService.close": "one row, by an operator",
     "policy.PolicyService.change": "one row, changed by staff",
     "sweep.SweepService.housekeeping": "throws away what is too old to matter",
     "payment.PaymentService.complete_payment": "the contract's door for a step that `settle` takes",

@@ -1,0 +1,122 @@
+"""What staff do by hand: explain an order, check the books, take parked work up again. Part of the cli. Floor 7."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable
+from datetime import datetime
+from getpass import getuser
+from uuid import UUID
+
+from payflow.container import Container
+from payflow.core.events import timestamp
+from payflow.services.access import Caller
+from payflow.services.explain import Explainer, Story
+from payflow.services.parked import ParkedService
+from payflow.store.audit import breaches, invariants
+from payflow.store.timeline import Timelines
+
+SLO_SECONDS = 600
+"""Work that is due for longer counts as stuck in an audit by hand."""
+
+
+def operator() -> Caller:
+    """Whoever sits at the keyboard: history names the login."""
+    try:
+        login = os.environ.get("SUDO_USER") or getuser()
+    except (KeyError, OSError):
+        login = "unknown"
+    return Caller(user_id=f"cli-{login}", is_operator=True)
+
+
+def explain(container: Container, options: argparse.Namespace) -> int:
+    """Tell an order's story."""
+    timelines = Timelines(container.engine)
+    found = Explainer(timelines).story(operator(), timelines.id_of(options.order))
+    print(json.dumps(found.as_json(), indent=2, ensure_ascii=False) if options.json else told(found))
+    return 0
+
+
+def explain_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("order", help="an order's id or number")
+    command.add_argument("--json", action="store_true", help="the same as the API's timeline")
+
+
+def told(story: Story) -> str:
+    """The story as text for a terminal."""
+    order = story.order
+    title = f"{order['order_number']} is {order['status']}  (id {order['id']})"
+    lines = [title, "", story.why, "", "What happens next"]
+    lines += [
+        f"  {_moment(step.due_at) if step.due_at else 'when somebody acts':<25}{step.what}" for step in story.next
+    ]
+    if not story.next:
+        lines.append("  nothing: it has come to its end")
+    lines += ["", "What happened (UTC)"]
+    for entry in story.entries:
+        who = "" if entry["actor"] in (None, "system") else f"  by {entry['actor']}"
+        task = f"  in {entry['task']}" if entry["task"] else ""
+        lines.append(f"  {_moment(entry['at']):<25}{entry['kind']:<13}{entry['what']}{who}{task}")
+    return "\n".join(lines)
+
+
+def audit(container: Container, options: argparse.Namespace) -> int:
+    """Ask the database whether every invariant holds; 1 if one does not."""
+    with container.units.reading() as rows:
+        found = breaches(rows, container.clock.now(), options.slo_seconds)
+    if options.json:
+        print(json.dumps([{"invariant": one.invariant, "sentence": one.sentence, "ids": one.row_ids} for one in found]))
+    else:
+        for one in found:
+            print(
+                f"{one.invariant} is broken: {one.sentence}\n  {len(one.row_ids)} rows: {', '.join(one.row_ids[:20])}"
+            )
+        print(f"{len(invariants())} invariants checked, {len(found)} broken")
+    return 1 if found else 0
+
+
+def audit_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true")
+    command.add_argument(
+        "--slo-seconds", type=int, default=SLO_SECONDS, help="work that is due for longer counts as stuck"
+    )
+
+
+def replay(container: Container, options: argparse.Namespace) -> int:
+    """List what was given up, take it up again, or close it."""
+    parked, actor = ParkedService(container.units), operator().actor
+    found = parked.list()
+    ids = [one.id for one in found] if options.all else options.id
+    for row_id in ids:
+        (parked.close if options.close else parked.replay)(row_id, actor=actor)
+    if ids:
+        print(f"{len(ids)} {'closed' if options.close else 'due again'}")
+        return 0
+    for one in found:
+        print(f"{one.id}  {one.kind:<13}{_moment(one.parked_at)}  {one.what}")
+    print(f"{len(found)} parked" + ("; `replay ID…` or `replay --all` takes them up again" if found else ""))
+    return 0
+
+
+def replay_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("id", nargs="*", type=_uuid, help="rows to take up again; none: list what is parked")
+    command.add_argument("--all", action="store_true", help="everything that is parked")
+    command.add_argument("--close", action="store_true", help="webhooks only: looked at, none of ours")
+
+
+def _uuid(word: str) -> str:
+    return str(UUID(word))
+
+
+def _moment(at: datetime) -> str:
+    return timestamp(at).replace("T", " ").removesuffix("Z")
+
+
+Run = Callable[[Container, argparse.Namespace], int]
+COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None], Run], ...] = (
+    ("explain", "why an order is where it is, what happens next, and all that happened", explain_options, explain),
+    ("audit", "does every invariant hold? exit status 1 if not", audit_options, audit),
+    ("replay", "work that was given up: list it, take it up again, close it", replay_options, replay),
+)

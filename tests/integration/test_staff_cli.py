@@ -1,0 +1,123 @@
+"""`python -m payflow explain | audit | replay`, as an operator types them."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from payflow import staff_cli
+from payflow.cli import main
+from payflow.core.states import OrderStatus
+from payflow.models.booking import Booking
+from payflow.models.webhook_event import WebhookEvent
+from payflow.store.unit_of_work import Transaction
+from tests.builders import Client
+from tests.house import ADA, House
+
+
+@pytest.fixture
+def typed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands work on the house: its database, its held clock."""
+    monkeypatch.setattr("payflow.cli._container", lambda: house.container)
+
+
+def say(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+    capsys.readouterr()
+    status = main(words)
+    return status, "\n".join(line for line in capsys.readouterr().out.splitlines() if " [info " not in line)
+
+
+@pytest.mark.usefixtures("typed")
+def test_explain_tells_why_and_what_is_next(house: House, capsys: pytest.CaptureFixture[str], operator: Client) -> None:
+    """By id or number; as JSON the same as the API."""
+    order_id, reference = house.initiated()
+    number = house.order_row(order_id).order_number
+    for name in (order_id, number, number.lower()):
+        status, out = say(capsys, "explain", name)
+        assert status == 0
+        assert f"{number} is processing" in out
+        assert f"the customer has paystack's page ({reference})" in out
+        assert re.search(r"paystack is asked about PF-", out)
+        assert "POST /transaction/initialize at paystack: 200" in out
+    _, out = say(capsys, "explain", number, "--json")
+    assert json.loads(out) == operator.get(f"/payment/orders/{order_id}/timeline/").get_json()
+
+
+@pytest.mark.usefixtures("typed")
+def test_explain_of_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    """A sentence, not a trace."""
+    assert main(["explain", "ORD-20260101-NONE22"]) == 1
+    assert "There is no order ORD-20260101-NONE22." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("status", list(OrderStatus))
+def test_every_status_has_a_sentence_of_its_own(house: House, status: OrderStatus) -> None:
+    """No status of an order falls to another's words."""
+    from payflow.services import explain
+
+    row: dict[str, Any] = {
+        "order": {"status": status.value, "order_number": "N", "due_at": None, "expires_at": house.clock.now()},
+        "payment": None,
+        "attempts": [],
+        "decisions": [],
+        "refunds": [],
+    }
+    told = {other: explain._why(row | {"order": row["order"] | {"status": other.value}}) for other in OrderStatus}
+    assert len(set(told.values())) == len(OrderStatus)
+    assert told[status].startswith(("N ", "The "))
+
+
+@pytest.mark.usefixtures("typed")
+def test_audit_passes_and_fails(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """Sound books: 0. A booking confirmed without money: 1, naming the rule and the row."""
+    house.paid()
+    status, out = say(capsys, "audit")
+    assert (status, "0 broken" in out) == (0, True)
+    booking_id = house.booking()
+
+    def plant(tx: Transaction) -> None:
+        tx.get(Booking, booking_id).status = "confirmed"
+
+    house.container.units.run(plant)
+    status, out = say(capsys, "audit", "--json")
+    assert status == 1
+    assert booking_id in {one for breach in json.loads(out) for one in breach["ids"]}
+    status, out = say(capsys, "audit")
+    assert (status, booking_id in out) == (1, True)
+
+
+@pytest.mark.usefixtures("typed")
+def test_parked_work_is_listed_replayed_and_closed(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """A webhook that came before its payment's row by more than its tries is handled after a replay."""
+    order_id, reference = house.initiated()
+    house.pay(reference)
+    told = house.webhooks()[0]
+    house.receive(told)
+
+    def park(tx: Transaction) -> None:
+        row = tx.get(WebhookEvent, house.rows(WebhookEvent)[0].id)
+        row.outcome, row.parked_at, row.due_at = "unmatched", tx.act.at, None
+
+    house.container.units.run(park)
+    row_id = house.rows(WebhookEvent)[0].id
+    status, out = say(capsys, "replay")
+    assert status == 0
+    assert row_id in out
+    assert reference in out
+    assert say(capsys, "replay", row_id)[1].strip() == "1 due again"
+    house.drain()
+    assert house.statuses(order_id) == ("completed", "success", {"confirmed"})
+    house.container.units.run(park)
+    assert say(capsys, "replay", "--all", "--close")[1].strip() == "1 closed"
+    assert (house.rows(WebhookEvent)[0].outcome, say(capsys, "replay")[1].strip()) == ("ignored", "0 parked")
+    assert main(["replay", row_id]) == 1
+
+
+def test_whoever_types_is_named() -> None:
+    """History says who acted, as far as the machine knows."""
+    assert staff_cli.operator().actor.startswith("user:cli-")
+    assert staff_cli.operator().is_operator
+    assert ADA.is_operator is False
