@@ -33,7 +33,7 @@ from payflow.store.engine import Database, make_engine
 from payflow.store.unit_of_work import Bells, UnitOfWork
 
 CALLS_AT_ONCE = 16
-"""Threads per process that wait on gateways and mail servers for a batch."""
+"""Threads per process that wait for a batch's calls, for each gateway and for the mail server."""
 
 
 @dataclass(frozen=True, slots=True)

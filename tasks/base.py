@@ -11,8 +11,12 @@ from celery import Celery, Task
 from payflow import dispatch, failpoints, logs
 from payflow.container import Container
 from payflow.core.errors import PayflowError
+from tasks.doors import Doors
 
 _log = logs.get(__name__)
+_doors = Doors()
+AT_A_GATEWAY = 4
+"""Of a worker's threads, so many at most wait for one gateway."""
 
 
 class PayflowApp(Celery):
@@ -46,13 +50,31 @@ class PayflowTask(Task[Any, Any]):
         assert isinstance(app, PayflowApp)
         return app.container
 
+    places: ClassVar[int | None] = None
+    """How many tasks may be behind this task's door at once in a process; None: it has no door. The door of a task with
+    a queue per gateway is the gateway's, shared by all such tasks."""
+    bell: ClassVar[str | None] = None
+    """What is rung for this task if it was turned away; None: its own name."""
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         with logs.bound(task=self.name, task_id=self.request.id), dispatch.muted(self.takes_over):
             try:
-                return super().__call__(*args, **kwargs)
+                return super().__call__(*args, **kwargs) if self.places is None else self._through_door(*args)
             except PayflowError as error:
                 _log.error("a step failed; it stays due", action="task.failed", code=error.code, error=error.detail)
                 raise
+
+    def _through_door(self, *args: Any) -> Any:
+        gateway = str(args[0]) if args else None
+        bell = self.bell or (f"{self.name}:{gateway}" if gateway else self.name)
+        assert self.places is not None
+        with _doors.through(gateway or self.name, places=self.places, bell=bell) as owed:
+            if owed is None:
+                return None
+            result = super().__call__(*args)
+        for kind in owed:
+            self.container.bells.ring(kind)
+        return result
 
     def after_return(self, *_given: Any) -> None:
         """Celery is done but for the acknowledgement: a chain's next link is on its way."""

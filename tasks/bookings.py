@@ -30,7 +30,11 @@ def release(self: PayflowTask, order_ids: list[str] | None = None) -> None:
 
 
 @shared_task(
-    name="orders.expire", base=PayflowTask, bind=True, takes_over=("bookings.confirm", "notifications.fan_out")
+    name="orders.expire",
+    base=PayflowTask,
+    bind=True,
+    places=2,
+    takes_over=("bookings.confirm", "notifications.fan_out"),
 )
 def expire(self: PayflowTask) -> None:
     """End orders whose time is over, after asking their gateways."""

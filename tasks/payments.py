@@ -6,10 +6,12 @@ from celery import shared_task
 
 from payflow.services.gateway_calls import BATCH
 from tasks import pipelines
-from tasks.base import PayflowTask
+from tasks.base import AT_A_GATEWAY, PayflowTask
 
 
-@shared_task(name="payments.initiate", base=PayflowTask, bind=True, takes_over=("notifications.fan_out",))
+@shared_task(
+    name="payments.initiate", base=PayflowTask, bind=True, places=AT_A_GATEWAY, takes_over=("notifications.fan_out",)
+)
 def initiate(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> None:
     """Open hosted pages for tries that wait for one; without ids, for all that are due at this gateway."""
     if ids is None:
@@ -22,7 +24,11 @@ def initiate(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> N
 
 
 @shared_task(
-    name="payments.verify", base=PayflowTask, bind=True, takes_over=("bookings.confirm", "notifications.fan_out")
+    name="payments.verify",
+    base=PayflowTask,
+    bind=True,
+    places=AT_A_GATEWAY,
+    takes_over=("bookings.confirm", "notifications.fan_out"),
 )
 def verify(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> None:
     """Ask the gateway about tries. With ids a link of the settle chain; without, it drains and starts the rest."""

@@ -6,12 +6,12 @@ from celery import shared_task
 
 from payflow.services.gateway_calls import BATCH
 from tasks import pipelines
-from tasks.base import PayflowTask
+from tasks.base import AT_A_GATEWAY, PayflowTask
 
 _TAKES_OVER = ("bookings.release", "notifications.fan_out")
 
 
-@shared_task(name="refunds.submit", base=PayflowTask, bind=True, takes_over=_TAKES_OVER)
+@shared_task(name="refunds.submit", base=PayflowTask, bind=True, places=AT_A_GATEWAY, takes_over=_TAKES_OVER)
 def submit(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> None:
     """Send refunds that wait for it."""
     if ids is None:
@@ -19,7 +19,7 @@ def submit(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> Non
     _go_on(self, "refunds.submit", gateway, self.container.refund_calls.submit(gateway, ids))
 
 
-@shared_task(name="refunds.verify", base=PayflowTask, bind=True, takes_over=_TAKES_OVER)
+@shared_task(name="refunds.verify", base=PayflowTask, bind=True, places=AT_A_GATEWAY, takes_over=_TAKES_OVER)
 def verify(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> None:
     """Ask the gateway about refunds it has."""
     if ids is None:
@@ -27,7 +27,14 @@ def verify(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> Non
     _go_on(self, "refunds.verify", gateway, self.container.refund_calls.verify(gateway, ids))
 
 
-@shared_task(name="refunds.adopt", base=PayflowTask, bind=True, takes_over=_TAKES_OVER)
+@shared_task(
+    name="refunds.adopt",
+    base=PayflowTask,
+    bind=True,
+    places=AT_A_GATEWAY,
+    bell="webhooks.process",
+    takes_over=_TAKES_OVER,
+)
 def adopt(self: PayflowTask, gateway: str, event_ids: list[str], attempt_ids: list[str]) -> None:
     """Read the gateway's list after refund webhooks and bring our refunds in line."""
     hints = list(zip(event_ids, attempt_ids, strict=True))

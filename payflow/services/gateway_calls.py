@@ -94,7 +94,7 @@ class GatewayCalls:
         if gateway not in self._gateways:
             return []
         jobs = self._units.run(partial(self._claim_initiations, gateway=gateway, ids=ids))
-        outcomes = self._side_by_side.run(partial(self._open_page, self._gateways[gateway]), jobs)
+        outcomes = self._side_by_side.run(gateway, partial(self._open_page, self._gateways[gateway]), jobs)
         orders: list[str] = []
         for (attempt_id, _, called_before, _), outcome in zip(jobs, outcomes, strict=True):
             store = partial(self._store_initiate, attempt_id=attempt_id, outcome=outcome, called_before=called_before)
@@ -206,7 +206,7 @@ class GatewayCalls:
         if gateway not in self._gateways:
             return []
         claimed, refs = self._units.run(partial(_claim_questions, gateway=gateway, ids=ids))
-        answers = self._side_by_side.run(partial(_ask, self._gateways[gateway]), refs)
+        answers = self._side_by_side.run(gateway, partial(_ask, self._gateways[gateway]), refs)
         orders: list[str] = []
         for (attempt_id, order_id, _), answer in zip(refs, answers, strict=True):
             seen = claimed[attempt_id]

@@ -104,7 +104,7 @@ class NotificationService:
             ]
 
         letters = self._units.run(claim)
-        results = self._side_by_side.run(partial(_send, email), letters)
+        results = self._side_by_side.run("mail", partial(_send, email), letters)
 
         def store(tx: Transaction) -> int:
             sent = 0

@@ -51,7 +51,7 @@ class RefundAdoption:
             events.setdefault(attempt_id, []).append(event_id)
         with self._units.reading() as rows:
             refs = [(row.id, row.order_id, attempt_ref(row)) for row in rows.many(PaymentAttempt, list(events))]
-        lists = self._side_by_side.run(partial(_list, self._gateways[gateway]), refs)
+        lists = self._side_by_side.run(gateway, partial(_list, self._gateways[gateway]), refs)
         for (attempt_id, _, _), listed in zip(refs, lists, strict=True):
             self._units.run(partial(_bring_in_line, attempt_id=attempt_id, event_ids=events[attempt_id], listed=listed))
         return [order_id for _, order_id, _ in refs]

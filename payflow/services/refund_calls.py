@@ -108,7 +108,7 @@ class RefundCalls:
             with concerning(About(job.order_id, job.attempt_id, job.refund_id)):
                 return call(self._gateways[gateway], job)
 
-        answers = self._side_by_side.run(called, jobs)
+        answers = self._side_by_side.run(gateway, called, jobs)
         for job, answer in zip(jobs, answers, strict=True):
             try:
                 self._units.run(partial(_store, job=job, answer=answer))

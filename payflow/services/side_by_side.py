@@ -1,8 +1,11 @@
-"""Runs a batch's outside calls on a small thread pool; each result or error stands alone."""
+"""Runs a batch's outside calls on small thread pools, one for each outside party; each result or error stands alone.
+
+One party that hangs fills its own pool and nobody else's."""
 
 from __future__ import annotations
 
 import contextvars
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -14,13 +17,16 @@ R = TypeVar("R")
 
 
 class SideBySide:
-    """A pool for waiting on others. Batches of one run where they stand."""
+    """Pools for waiting on others. Batches of one run where they stand."""
 
     def __init__(self, *, threads: int) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="side-by-side")
+        """`threads` for each party."""
+        self._threads, self._lock = threads, threading.Lock()
+        self._pools: dict[str, ThreadPoolExecutor] = {}
 
-    def run(self, call: Callable[[A], R], items: Sequence[A]) -> list[R | PayflowError]:
-        """The results in order; a PayflowError takes the place of the result it prevented."""
+    def run(self, party: str, call: Callable[[A], R], items: Sequence[A]) -> list[R | PayflowError]:
+        """The results in order; a PayflowError takes the place of the result it prevented. `party` is a gateway's name
+        or another's."""
 
         def safe(item: A) -> R | PayflowError:
             try:
@@ -30,5 +36,12 @@ class SideBySide:
 
         if len(items) < 2:
             return [safe(item) for item in items]
-        futures = [self._pool.submit(contextvars.copy_context().run, safe, item) for item in items]
+        pool = self._pool(party)
+        futures = [pool.submit(contextvars.copy_context().run, safe, item) for item in items]
         return [future.result() for future in futures]
+
+    def _pool(self, party: str) -> ThreadPoolExecutor:
+        with self._lock:
+            if party not in self._pools:
+                self._pools[party] = ThreadPoolExecutor(self._threads, thread_name_prefix=f"side-by-side-{party}")
+            return self._pools[party]

@@ -13,7 +13,8 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -35,12 +36,30 @@ MEASURED = ("web", "money", "core", "beat")
 
 def main() -> int:
     options = _options()
+    report: dict[str, object] = {"at": datetime.now(UTC).isoformat(timespec="seconds")}
+    with running_bench() as bench:
+        report["database"], report["broker"] = bench.engine.dialect.name, bench.broker
+        bench.phase("warm-up", bench.driver.saturate, 30, in_flight=8)
+        phases = [bench.phase("saturation", bench.driver.saturate, options.payments, in_flight=options.in_flight)]
+        for rate in options.rates:
+            count = max(20, int(rate * options.seconds))
+            phases.append(bench.phase(f"{rate:g}/s", bench.driver.open_loop, count, per_second=rate))
+        report["phases"] = phases
+    print_report(report)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_text(json.dumps(report, indent=1))
+    print(f"\nwritten to {options.json}")
+    return 0
+
+
+@contextmanager
+def running_bench() -> Iterator[Bench]:
+    """The whole system on free ports in a folder of its own; stopped at the end."""
     environ = {
         key: value for key, value in os.environ.items() if not key.startswith(("PAYSTACK_", "STRIPE_", "FLUTTERWAVE_"))
     }
     environ["PAYFLOW_LOG_LEVEL"] = "WARNING"
     environ["PAYFLOW_RATE_LIMITS"] = "off"
-    report: dict[str, object] = {"at": datetime.now(UTC).isoformat(timespec="seconds")}
     with tempfile.TemporaryDirectory(prefix="payflow-bench-") as folder:
         launcher = Launcher(
             data_dir=Path(folder),
@@ -51,22 +70,10 @@ def main() -> int:
         )
         with launcher:
             container = build(Settings.from_environ(launcher.environ), bells=SilentBells())
-            report["database"] = container.engine.dialect.name
-            report["broker"] = launcher.environ["PAYFLOW_BROKER_URL"].split(":")[0]
             bench = Bench(launcher, container)
-            bench.phase("warm-up", bench.driver.saturate, 30, in_flight=8)
-            phases = [bench.phase("saturation", bench.driver.saturate, options.payments, in_flight=options.in_flight)]
-            for rate in options.rates:
-                count = max(20, int(rate * options.seconds))
-                phases.append(bench.phase(f"{rate:g}/s", bench.driver.open_loop, count, per_second=rate))
-            report["phases"] = phases
+            yield bench
             bench.driver.watch.stop()
             container.engine.dispose()
-    print_report(report)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(report, indent=1))
-    print(f"\nwritten to {options.json}")
-    return 0
 
 
 class Bench:
@@ -74,23 +81,25 @@ class Bench:
 
     def __init__(self, launcher: Launcher, container: Container) -> None:
         self._launcher, self._container = launcher, container
-        self._engine: Engine = container.engine
+        self.engine: Engine = container.engine
+        self.broker = launcher.environ["PAYFLOW_BROKER_URL"].split(":")[0]
         places = launcher.addresses
+        self.sandbox = places["sandbox"].rstrip("/")
         token = subprocess.run(
             [sys.executable, "-m", "payflow", "token", "--user", "bench", "--email", "bench@example.com"],
             env=launcher.environ, check=True, capture_output=True, text=True,
         ).stdout.strip()  # fmt: skip
-        self.driver = Driver(places["web"].rstrip("/"), places["sandbox"].rstrip("/"), token, self._engine)
+        self.driver = Driver(places["web"].rstrip("/"), self.sandbox, token, self.engine)
         self._made = 0
 
     def phase(self, name: str, run: object, payments: int, **how: float) -> dict[str, object]:
         """Run one phase and account for it."""
-        bookings = self._bookings(payments)
+        bookings = self.bookings(payments)
         print(f"{name}: {payments} payments …", file=sys.stderr)
         before = self._cpu()
         seen: Observed = run(bookings, **how)  # type: ignore[operator]
         spent = {part: after - before[part] for part, after in self._cpu().items() if part in before}
-        waits = confirmation_seconds(self._engine, seen.completed)
+        waits = confirmation_seconds(self.engine, seen.completed)
         done = len(seen.completed)
         return {
             "phase": name,
@@ -100,18 +109,18 @@ class Bench:
             "seconds": round(seen.seconds, 2),
             "payments_per_second": round(done / seen.seconds, 1),
             "cpu_ms_per_payment": {part: round(1000 * value / max(done, 1), 1) for part, value in spent.items()},
-            "confirmed_ms": {"p50": _percentile(waits, 50), "p99": _percentile(waits, 99)},
+            "confirmed_ms": {"p50": percentile(waits, 50), "p99": percentile(waits, 99)},
             "order_ms": {
-                "p50": _percentile(sorted(seen.order_seconds), 50),
-                "p99": _percentile(sorted(seen.order_seconds), 99),
+                "p50": percentile(sorted(seen.order_seconds), 50),
+                "p99": percentile(sorted(seen.order_seconds), 99),
             },
             "initiate_ms": {
-                "p50": _percentile(sorted(seen.initiate_seconds), 50),
-                "p99": _percentile(sorted(seen.initiate_seconds), 99),
+                "p50": percentile(sorted(seen.initiate_seconds), 50),
+                "p99": percentile(sorted(seen.initiate_seconds), 99),
             },
         }
 
-    def _bookings(self, payments: int) -> list[list[str]]:
+    def bookings(self, payments: int, amount_minor: int = 150_000) -> list[list[str]]:
         """Pairs of pending bookings in free slots, made before the clock starts."""
         start = datetime(2030, 1, 1, tzinfo=UTC)
         now = datetime.now(UTC)
@@ -122,7 +131,7 @@ class Bench:
             rows = [
                 Booking(
                     user_id="bench", workspace_id=demo_data.WORKSPACE_ID, resource_id=f"r{self._made + number}",
-                    starts_at=start, ends_at=start + timedelta(hours=1), amount_minor=150_000, currency="NGN",
+                    starts_at=start, ends_at=start + timedelta(hours=1), amount_minor=amount_minor, currency="NGN",
                     status="pending", moves=0, created_at=now, updated_at=now,
                 )
                 for number in range(payments * 2)
@@ -134,8 +143,8 @@ class Bench:
 
         ids = self._container.units.run(step)
         self._made += len(ids)
-        if self._engine.dialect.name == "postgresql":
-            with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if self.engine.dialect.name == "postgresql":
+            with self.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
                 connection.execute(text("ANALYZE"))
         return [ids[number : number + 2] for number in range(0, len(ids), 2)]
 
@@ -145,7 +154,7 @@ class Bench:
         spent["payflow in all"] = sum(spent.values())
         if self._launcher.broker is not None:
             spent["broker"] = sum(_seconds(one) for one in psutil.process_iter() if "valkey" in _name(one))
-        if self._engine.dialect.name == "postgresql":
+        if self.engine.dialect.name == "postgresql":
             spent["postgresql"] = sum(_seconds(one) for one in psutil.process_iter() if _name(one) == "postgres")
         spent["sandbox (outside)"] = _tree_seconds(self._launcher.pid("sandbox"))
         return spent
@@ -173,7 +182,7 @@ def _name(process: psutil.Process) -> str:
         return ""
 
 
-def _percentile(ordered: Sequence[float], percent: int) -> float | None:
+def percentile(ordered: Sequence[float], percent: int) -> float | None:
     if not ordered:
         return None
     return round(1000 * ordered[min(len(ordered) - 1, len(ordered) * percent // 100)], 1)

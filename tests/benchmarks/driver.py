@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import cycle
 
 import requests
 from sqlalchemy import select, text
@@ -85,6 +86,8 @@ class Driver:
     def __init__(self, base_url: str, sandbox_url: str, token: str, engine: Engine) -> None:
         self._base, self._sandbox, self._token = base_url, sandbox_url, token
         self._local = threading.local()
+        self.gateways: Iterator[str] = cycle(("paystack",))
+        """Where the customers pay, in turn."""
         self.watch = Watch(engine)
         self.watch.start()
 
@@ -109,7 +112,8 @@ class Driver:
         order_id = str(self._post("/payment/orders/", {"booking_ids": list(bookings)})["id"])
         page = self.watch.page(order_id)
         ordered = time.monotonic()
-        payment = self._post("/payment/payments/initiate/", {"order_id": order_id, "gateway": "paystack"})
+        asked = {"order_id": order_id, "gateway": next(self.gateways)}
+        payment = self._post("/payment/payments/initiate/", asked)
         initiated = time.monotonic()
         if not page.wait(PATIENCE_SECONDS):
             raise RuntimeError(f"no page for {order_id}")
@@ -123,6 +127,36 @@ class Driver:
         seen.completed.append(order_id)
         seen.order_seconds.append(ordered - began)
         seen.initiate_seconds.append(initiated - ordered)
+
+    def start(self, bookings: Sequence[str], gateway: str) -> None:
+        """Order and ask for a page; nobody waits for it."""
+        order_id = str(self._post("/payment/orders/", {"booking_ids": list(bookings)})["id"])
+        self._post("/payment/payments/initiate/", {"order_id": order_id, "gateway": gateway})
+
+    def saturate_for(self, bookings: Sequence[Sequence[str]], *, in_flight: int, seconds: float) -> Observed:
+        """As many of the payments as the system takes in that time, so many at once."""
+        seen, left = Observed(), iter(bookings)
+        began, lock = time.monotonic(), threading.Lock()
+
+        def customer() -> None:
+            while time.monotonic() < began + seconds:
+                with lock:
+                    pair = next(left, None)
+                    seen.started += pair is not None
+                if pair is None:
+                    return
+                try:
+                    self.one_payment(pair, seen)
+                except (RuntimeError, requests.RequestException) as error:
+                    seen.errors.append(str(error))
+
+        customers = [threading.Thread(target=customer) for _ in range(in_flight)]
+        for one in customers:
+            one.start()
+        for one in customers:
+            one.join()
+        seen.seconds = time.monotonic() - began
+        return seen
 
     def saturate(self, bookings: Sequence[Sequence[str]], *, in_flight: int) -> Observed:
         """All payments as fast as the system takes them, so many at a time."""

@@ -1,0 +1,82 @@
+"""Doors: how many tasks may wait for one gateway at once in a worker process."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from tasks.doors import Doors
+
+BELL = "payments.verify:slow"
+
+
+def test_a_shut_door_turns_away_and_whoever_leaves_rings() -> None:
+    """The one that found no place is rung for once, by the first that leaves."""
+    doors = Doors()
+    with doors.through("slow", places=1, bell="a") as first:
+        assert first is not None
+        with doors.through("slow", places=1, bell=BELL) as second:
+            assert second is None
+        assert first == set()
+    assert first == {BELL}
+    with doors.through("slow", places=1, bell="a") as third:
+        assert third is not None
+    assert third == set()
+
+
+def test_doors_do_not_know_each_other() -> None:
+    """One full gateway shuts nobody else's."""
+    doors = Doors()
+    with (
+        doors.through("slow", places=1, bell="a"),
+        doors.through("quick", places=1, bell="b") as quick,
+        doors.through("slow", places=1, bell="c") as slow,
+    ):
+        assert (quick, slow) == (set(), None)
+
+
+def test_a_task_that_fails_gives_its_place_back() -> None:
+    """And still says whom to ring for."""
+    doors = Doors()
+    left: list[set[str] | None] = []
+
+    def fail() -> None:
+        with doors.through("slow", places=1, bell="a") as inside:
+            left.append(inside)
+            with doors.through("slow", places=1, bell=BELL):
+                raise OSError
+
+    with pytest.raises(OSError):  # noqa: PT011 - any would do
+        fail()
+    assert left == [{BELL}]
+    with doors.through("slow", places=1, bell="a") as again:
+        assert again is not None
+
+
+def test_many_threads_never_exceed_the_places() -> None:
+    """Each of 32 threads is let in or turned away; the inside never holds more than the places."""
+    doors, lock = Doors(), threading.Lock()
+    inside, most, turned_away = 0, 0, 0
+    all_are_here = threading.Barrier(32)
+
+    def one() -> None:
+        nonlocal inside, most, turned_away
+        all_are_here.wait(timeout=10)
+        with doors.through("slow", places=4, bell="a") as owed:
+            with lock:
+                if owed is None:
+                    turned_away += 1
+                    return
+                inside += 1
+                most = max(most, inside)
+            with lock:
+                inside -= 1
+
+    threads = [threading.Thread(target=one) for _ in range(32)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most <= 4
+    assert inside == 0
