@@ -12,11 +12,13 @@ from uuid import UUID
 
 from payflow.container import Container
 from payflow.core.events import timestamp
+from payflow.models.gateway_call import GatewayCall
 from payflow.services.access import Caller
+from payflow.services.chronicle import call_words
 from payflow.services.explain import Explainer, Story
 from payflow.services.parked import ParkedService
 from payflow.store.audit import breaches, invariants
-from payflow.store.timeline import Timelines
+from payflow.store.timeline import order_id_of
 
 SLO_SECONDS = 600
 """Work that is due for longer counts as stuck in an audit by hand."""
@@ -33,21 +35,25 @@ def operator() -> Caller:
 
 def explain(container: Container, options: argparse.Namespace) -> int:
     """Tell an order's story."""
-    timelines = Timelines(container.engine)
-    found = Explainer(timelines).story(operator(), timelines.id_of(options.order))
+    with container.units.reading() as rows:
+        order_id = order_id_of(rows, options.order)
+    found = Explainer(container.units).story(operator(), order_id)
     print(json.dumps(found.as_json(), indent=2, ensure_ascii=False) if options.json else told(found))
+    if options.calls:
+        print(*("", "Calls to gateways", *(_call(one) for one in found.record.calls)), sep="\n")
     return 0
 
 
 def explain_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("order", help="an order's id or number")
     command.add_argument("--json", action="store_true", help="the same as the API's timeline")
+    command.add_argument("--calls", action="store_true", help="with what was sent to gateways and what came back")
 
 
 def told(story: Story) -> str:
     """The story as text for a terminal."""
-    order = story.order
-    title = f"{order['order_number']} is {order['status']}  (id {order['id']})"
+    order = story.record.order
+    title = f"{order.order_number} is {order.status}  (id {order.id})"
     lines = [title, "", story.why, "", "What happens next"]
     lines += [
         f"  {_moment(step.due_at) if step.due_at else 'when somebody acts':<25}{step.what}" for step in story.next
@@ -56,10 +62,16 @@ def told(story: Story) -> str:
         lines.append("  nothing: it has come to its end")
     lines += ["", "What happened (UTC)"]
     for entry in story.entries:
-        who = "" if entry["actor"] in (None, "system") else f"  by {entry['actor']}"
-        task = f"  in {entry['task']}" if entry["task"] else ""
-        lines.append(f"  {_moment(entry['at']):<25}{entry['kind']:<13}{entry['what']}{who}{task}")
+        who = "" if entry.actor in (None, "system") else f"  by {entry.actor}"
+        task = f"  in {entry.task}" if entry.task else ""
+        lines.append(f"  {_moment(entry.at):<25}{entry.kind:<13}{entry.what}{who}{task}")
     return "\n".join(lines)
+
+
+def _call(call: GatewayCall) -> str:
+    """One call with its bodies, as far as they are kept."""
+    sent, came = (json.dumps(body, ensure_ascii=False) for body in (call.request, call.response))
+    return f"  {_moment(call.at)}  {call_words(call)}\n    sent {sent}\n    came {came}"
 
 
 def audit(container: Container, options: argparse.Namespace) -> int:

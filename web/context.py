@@ -15,7 +15,6 @@ from payflow.services.idempotency import IdempotencyService
 from payflow.services.policy import PolicyService
 from payflow.store.queries import Queries
 from payflow.store.reports import Reports
-from payflow.store.timeline import Timelines
 from web.auth import Authenticator
 
 _NAME = "payflow"
@@ -45,7 +44,7 @@ def furnish(container: Container) -> Web:
         authenticator=Authenticator(
             container.settings, container.clock, find_key=queries.service_key, note_use=container.keys.used
         ),
-        explainer=Explainer(Timelines(container.engine)),
+        explainer=Explainer(container.units),
         idempotency=IdempotencyService(container.units),
         policies=PolicyService(container.units, gateways=tuple(container.gateways)),
         decisions=DecisionDesk(container.units),

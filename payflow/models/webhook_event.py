@@ -18,6 +18,8 @@ class WebhookEvent(Identified, Owed, Base):
     __table_args__ = (
         Index("uq_webhook_events_key", "gateway", "event_key", unique=True),
         Index("ix_webhook_events_reference", "reference"),
+        partial_index("ix_webhook_events_transaction", "transaction_id", where="transaction_id IS NOT NULL"),
+        partial_index("ix_webhook_events_refund", "gateway_refund_id", where="gateway_refund_id IS NOT NULL"),
         partial_index("ix_webhook_events_due", "due_at", where="due_at IS NOT NULL"),
         partial_index("ix_webhook_events_parked", "parked_at", where="parked_at IS NOT NULL"),
     )

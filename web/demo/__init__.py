@@ -18,7 +18,8 @@ from payflow import demo_data
 from payflow.container import Container
 from payflow.core.errors import NotFound
 from payflow.core.identifiers import is_uuid
-from payflow.store.story import order_story
+from payflow.store.timeline import read_order
+from web.demo.story import order_story
 
 TOKEN_SECONDS = 3_600
 FLOWER_PORT = 5_555
@@ -77,10 +78,10 @@ def blueprint(container: Container) -> Blueprint:
         if not is_uuid(order_id):
             raise NotFound
         with container.units.reading() as rows:
-            told = order_story(rows, order_id, now=container.clock.now())
-        if told is None or not str(told["workspace_id"]).startswith(OWN_WORKSPACES):
+            record = read_order(rows, order_id)
+        if record is None or not record.order.workspace_id.startswith(OWN_WORKSPACES):
             raise NotFound
-        answer = jsonify(told)
+        answer = jsonify(order_story(record, now=container.clock.now()))
         answer.headers["Cache-Control"] = "no-store"
         return answer
 

@@ -1,15 +1,9 @@
-"""Everything on record about one order, in one reading: what the demo page shows live. Floor 4.
-
-Looks only. What must not enter: writing, judging who may see (the demo's blueprint does), wording and layout.
-"""
+"""An order's record as the demo page and the headless demo read it. Shape only; the record is store/timeline.py's."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
-
-from sqlalchemy import ColumnElement, or_, select
 
 from payflow.core.events import timestamp
 from payflow.core.states import OPEN_REFUND, OrderStatus
@@ -23,81 +17,38 @@ from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund
 from payflow.models.webhook_event import WebhookEvent
-from payflow.store.repositories import Repositories
+from payflow.store.timeline import OrderRecord
 
 Json = dict[str, Any]
 
 
-def order_story(rows: Repositories, order_id: str, *, now: datetime) -> Json | None:
-    """The order with all that hangs on it, or None if there is no such order.
-
-    Amounts in minor units, times RFC 3339. `moving` says whether something is owed that should be done within seconds.
-    """
-    order = rows.order(order_id)
-    if order is None:
-        return None
-    payment = rows.payment_of(order.id)
-    attempts = rows.attempts_of(payment.id) if payment else []
-    refunds = rows.refunds_of(payment.id) if payment else []
-    bookings = [item.booking for item in order.items]
-    history = _transitions(rows, order.id, [booking.id for booking in bookings])
-    events = _of_order(rows, OutboxEvent, OutboxEvent.order_id == order.id)
-    messages = _of_order(rows, Notification, Notification.order_id == order.id)
+def order_story(record: OrderRecord, *, now: datetime) -> Json:
+    """Amounts in minor units, times RFC 3339. `moving`: something is owed that should be done within seconds."""
+    order = record.order
     return {
         "now": timestamp(now),
         "workspace_id": order.workspace_id,
-        "moving": _is_moving(order, refunds, events, messages),
+        "moving": _is_moving(record),
         "order": _order(order),
-        "payment": _payment(payment) if payment else None,
-        "attempts": [_attempt(attempt) for attempt in attempts],
+        "payment": _payment(record.payment) if record.payment else None,
+        "attempts": [_attempt(attempt) for attempt in record.attempts],
         "bookings": [_booking(item.booking, is_active=item.active) for item in order.items],
-        "refunds": [_refund(refund) for refund in refunds],
-        "ledger": [_posting(row) for row in _of_order(rows, LedgerPosting, LedgerPosting.order_id == order.id)],
-        "transitions": [_transition(row) for row in history],
-        "events": [_event(row) for row in events],
-        "messages": [_message(row) for row in messages],
-        "webhooks": [_webhook(row) for row in _webhooks(rows, attempts, refunds)],
-        "decisions": [_decision(row) for row in _of_order(rows, Decision, Decision.order_id == order.id)],
+        "refunds": [_refund(refund) for refund in record.refunds],
+        "ledger": [_posting(row) for row in record.postings],
+        "transitions": [_transition(row) for row in record.transitions],
+        "events": [_event(row) for row in record.events],
+        "messages": [_message(row) for row in record.messages],
+        "webhooks": [_webhook(row) for row in record.webhooks],
+        "decisions": [_decision(row) for row in record.decisions],
     }
 
 
-def _of_order(rows: Repositories, model: type[Any], belongs: ColumnElement[bool]) -> list[Any]:
-    return list(rows.session.scalars(select(model).where(belongs).order_by(model.created_at, model.id)))
-
-
-def _transitions(rows: Repositories, order_id: str, booking_ids: Sequence[str]) -> list[Transition]:
-    """The order's own history and its bookings' (a booking may have been on other orders before)."""
-    query = select(Transition).where(or_(Transition.order_id == order_id, Transition.entity_id.in_(booking_ids)))
-    return list(rows.session.scalars(query.order_by(Transition.at, Transition.id)))
-
-
-def _webhooks(rows: Repositories, attempts: Sequence[PaymentAttempt], refunds: Sequence[Refund]) -> list[WebhookEvent]:
-    names = _known(name for attempt in attempts for name in (attempt.reference, attempt.session_id))
-    transactions = _known(attempt.gateway_transaction_id for attempt in attempts)
-    refund_ids = _known(refund.gateway_refund_id for refund in refunds)
-    query = select(WebhookEvent).where(
-        or_(
-            WebhookEvent.reference.in_(names),
-            WebhookEvent.transaction_id.in_(transactions),
-            WebhookEvent.gateway_refund_id.in_(refund_ids),
-        ),
-        WebhookEvent.gateway.in_({attempt.gateway for attempt in attempts}),
-    )
-    return list(rows.session.scalars(query.order_by(WebhookEvent.created_at, WebhookEvent.id)))
-
-
-def _known(values: Iterable[str | None]) -> list[str]:
-    return sorted({value for value in values if value})
-
-
-def _is_moving(
-    order: Order, refunds: Sequence[Refund], events: Sequence[OutboxEvent], messages: Sequence[Notification]
-) -> bool:
+def _is_moving(record: OrderRecord) -> bool:
     return (
-        order.status in (OrderStatus.PROCESSING, OrderStatus.PAID)
-        or any(refund.status in OPEN_REFUND for refund in refunds)
-        or any(event.due_at is not None for event in events)
-        or any(message.due_at is not None for message in messages)
+        record.order.status in (OrderStatus.PROCESSING, OrderStatus.PAID)
+        or any(refund.status in OPEN_REFUND for refund in record.refunds)
+        or any(event.due_at is not None for event in record.events)
+        or any(message.due_at is not None for message in record.messages)
     )
 
 

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
-revision = "0002"
+revision = "0004"
 down_revision = "0003"
 branch_labels = None
 depends_on = None
@@ -15,7 +15,7 @@ JSON_OBJECT = sa.JSON().with_variant(JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    """Nothing is known of calls made before."""
+    """Nothing is known of calls made before. A timeline finds an order's webhooks without reading them all."""
     op.add_column("transitions", sa.Column("task", sa.String(length=128), nullable=True))
     op.create_table(
         "gateway_calls",
@@ -43,6 +43,11 @@ def upgrade() -> None:
         "ix_gateway_calls_order", "gateway_calls", ["order_id"], sqlite_where=has_order, postgresql_where=has_order
     )
     op.create_index("ix_gateway_calls_at", "gateway_calls", ["at"])
+    for name, column in (("transaction", "transaction_id"), ("refund", "gateway_refund_id")):
+        is_told = sa.text(f"{column} IS NOT NULL")
+        op.create_index(
+            f"ix_webhook_events_{name}", "webhook_events", [column], sqlite_where=is_told, postgresql_where=is_told
+        )
 
 
 def downgrade() -> None:
