@@ -23,8 +23,8 @@ help: ## Show this list
 run: $(RUNTIME_STAMP) ## Start the whole system on the embedded default and print its addresses (Ctrl-C stops it)
 	@exec $(PY) -m payflow run $(ARGS)
 
-demo: $(RUNTIME_STAMP) ## Start it, walk the six journeys of a payment, check how each ends, stop
-	@$(PY) -m payflow demo $(ARGS)
+demo: $(RUNTIME_STAMP) ## Start it, walk the six journeys of a payment, check how each ends, stop (GATEWAY=all for each gateway)
+	@$(PY) -m payflow demo $(if $(GATEWAY),--gateway $(GATEWAY)) $(ARGS)
 
 test: $(TEST_STAMP) check ## Lint, types, architecture rules, then the whole test suite
 	$(PY) -m pytest -m "not bench" $(ARGS)

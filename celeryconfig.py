@@ -7,6 +7,8 @@ from pathlib import Path
 
 from kombu import Queue
 
+from payflow.core.gateways import GATEWAYS
+
 _broker_file = os.environ.get("PAYFLOW_BROKER_URL_FILE", "").strip()
 broker_url = (
     Path(_broker_file).read_text(encoding="utf-8").strip()
@@ -15,7 +17,7 @@ broker_url = (
 )
 _is_amqp = broker_url.startswith(("amqp", "pyamqp"))
 
-GATEWAY_QUEUES = ("gateway.paystack", "gateway.flutterwave", "gateway.stripe")
+GATEWAY_QUEUES = tuple(gateway.queue for gateway in GATEWAYS)
 QUEUES = (*GATEWAY_QUEUES, "webhooks", "bookings", "notifications", "sweeps")
 
 _arguments = {"x-queue-type": "quorum"} if _is_amqp else None

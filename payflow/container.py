@@ -94,7 +94,7 @@ def build(
     routes = Routes(gateways)
     side_by_side = SideBySide(threads=CALLS_AT_ONCE)
     orders = OrderService(units, clock, order_ttl_seconds=settings.order_ttl_seconds)
-    refunds = RefundService(units, clock)
+    refunds = RefundService(units, clock, gateways)
     email = EmailSender(settings.smtp_url, mail_from=settings.mail_from) if settings.smtp_url else None
     return Container(
         settings=settings,

@@ -72,7 +72,7 @@ class Walk:
 
     @property
     def name(self) -> str:
-        return f"demo-{self.run_id}-{self.number}"
+        return f"demo-{self.run_id}-{self.gateway}-{self.number}"
 
     @property
     def email(self) -> str:

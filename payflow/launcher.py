@@ -19,6 +19,7 @@ from types import FrameType, TracebackType
 from typing import Self
 
 from payflow.core.errors import ConfigurationError
+from payflow.core.gateways import NAMES
 from payflow.embedded import HOST, DidNotStart, EmbeddedBroker, FolderLock
 from payflow.processes import Part, Supervisor
 from payflow.system import (
@@ -347,7 +348,7 @@ def environment_of(data_dir: Path) -> dict[str, str]:
 
 
 def _own_variables(environ: Mapping[str, str]) -> str:
-    ours = ("PAYFLOW_", "PAYSTACK_", "FLUTTERWAVE_", "STRIPE_")
+    ours = ("PAYFLOW_", *(f"{name.upper()}_" for name in NAMES))
     own = {name: value for name, value in environ.items() if name.startswith(ours)}
     return "".join(f"{name}={value}\n" for name, value in sorted(own.items()) if "\n" not in value)
 

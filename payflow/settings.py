@@ -13,30 +13,26 @@ from urllib.parse import urlsplit
 
 from payflow import failpoints
 from payflow.core.errors import ConfigurationError
+from payflow.core.gateways import GATEWAYS, GatewayRow
 from payflow.core.polling import DEFAULT_POLL_PLAN
 from payflow.core.rate_limits import Rate, read_rates
 from payflow.core.web_addresses import is_allowed_return_url
-
-GATEWAYS = ("paystack", "flutterwave", "stripe")
-
-_BASE_URLS = {
-    "paystack": "https://api.paystack.co",
-    "flutterwave": "https://api.flutterwave.com/v3",
-    "stripe": "https://api.stripe.com",
-}
-_TEST_PREFIXES = ("sk_test", "FLWSECK_TEST", "rk_test")
 
 
 @dataclass(frozen=True, slots=True)
 class GatewaySettings:
     """One enabled gateway."""
 
-    name: str
+    row: GatewayRow
     secret_key: str = field(repr=False)
     base_url: str
     webhook_secrets: tuple[str, ...] = field(repr=False)
     poll_plan: tuple[int, ...] = DEFAULT_POLL_PLAN
     """Seconds between questions after initiation."""
+
+    @property
+    def name(self) -> str:
+        return self.row.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +135,12 @@ class Settings:
         if self.jwt_secret is not None and self.jwt_secret.startswith("development-"):
             raise ConfigurationError("PAYFLOW_JWT_SECRET is a development secret; live mode needs one of its own.")
         for gateway in self.gateways.values():
-            if gateway.secret_key.startswith(_TEST_PREFIXES):
+            if gateway.secret_key.startswith(gateway.row.test_keys):
                 raise ConfigurationError(
-                    f"{gateway.name.upper()}_SECRET_KEY is a test key; set the live key or PAYFLOW_MODE=test."
+                    f"{gateway.row.secret_key_setting} is a test key; set the live key or PAYFLOW_MODE=test."
                 )
             if not gateway.base_url.startswith("https://"):
-                raise ConfigurationError(f"{gateway.name.upper()}_BASE_URL must be https in live mode.")
+                raise ConfigurationError(f"{gateway.row.base_url_setting} must be https in live mode.")
 
 
 class _Reader:
@@ -230,37 +226,40 @@ def _failpoints(env: _Reader) -> str | None:
 
 
 def _gateways(env: _Reader) -> dict[str, GatewaySettings]:
-    wanted = env.words("PAYFLOW_GATEWAYS") or GATEWAYS
+    known = {row.name: row for row in GATEWAYS}
+    wanted = env.words("PAYFLOW_GATEWAYS")
     found: dict[str, GatewaySettings] = {}
-    for name in wanted:
-        if name not in GATEWAYS:
-            raise ConfigurationError(f"PAYFLOW_GATEWAYS names {name!r}; known are {', '.join(GATEWAYS)}.")
-        secret = env.secret(f"{name.upper()}_SECRET_KEY")
+    for name in wanted or known:
+        row = known.get(name)
+        if row is None:
+            raise ConfigurationError(f"PAYFLOW_GATEWAYS names {name!r}; known are {', '.join(known)}.")
+        secret = env.secret(row.secret_key_setting)
         if secret is None:
-            if env.words("PAYFLOW_GATEWAYS"):
-                raise ConfigurationError(f"PAYFLOW_GATEWAYS names {name}, so set {name.upper()}_SECRET_KEY.")
+            if wanted:
+                raise ConfigurationError(f"PAYFLOW_GATEWAYS names {name}, so set {row.secret_key_setting}.")
             continue
-        base_url = env.text(f"{name.upper()}_BASE_URL", _BASE_URLS[name]).rstrip("/")
+        base_url = env.text(row.base_url_setting, row.base_url).rstrip("/")
         if urlsplit(base_url).scheme not in ("http", "https"):
-            raise ConfigurationError(f"{name.upper()}_BASE_URL must be an http(s) address.")
+            raise ConfigurationError(f"{row.base_url_setting} must be an http(s) address.")
         found[name] = GatewaySettings(
-            name=name,
+            row=row,
             secret_key=secret,
             base_url=base_url,
-            webhook_secrets=_webhook_secrets(env, name, secret),
-            poll_plan=env.seconds(f"PAYFLOW_POLL_PLAN_{name.upper()}", DEFAULT_POLL_PLAN),
+            webhook_secrets=_webhook_secrets(env, row, secret),
+            poll_plan=env.seconds(row.poll_plan_setting, DEFAULT_POLL_PLAN),
         )
     return found
 
 
-def _webhook_secrets(env: _Reader, name: str, secret_key: str) -> tuple[str, ...]:
-    if name == "paystack":  # Paystack signs with the API key itself.
+def _webhook_secrets(env: _Reader, row: GatewayRow, secret_key: str) -> tuple[str, ...]:
+    if row.webhook_secret_setting is None:
         return (secret_key,)
-    variable = "FLUTTERWAVE_WEBHOOK_HASH" if name == "flutterwave" else "STRIPE_WEBHOOK_SECRET"
-    value = env.secret(variable)
+    value = env.secret(row.webhook_secret_setting)
     if value is None:
-        raise ConfigurationError(f"{name} is on, so set {variable}: its webhooks cannot be trusted without it.")
+        raise ConfigurationError(
+            f"{row.name} is on, so set {row.webhook_secret_setting}: its webhooks cannot be trusted without it."
+        )
     words = tuple(word.strip() for word in value.split(",") if word.strip())
     if not words:
-        raise ConfigurationError(f"{variable} holds no secret.")
+        raise ConfigurationError(f"{row.webhook_secret_setting} holds no secret.")
     return words

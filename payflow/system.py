@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Self
 
 from payflow.core.errors import ConfigurationError
+from payflow.core.gateways import GATEWAYS, GatewayRow
 from payflow.embedded import HOST, free_port, is_port_free
 
 ROOT = Path(__file__).resolve().parent.parent
-MONEY_QUEUES = "gateway.paystack,gateway.flutterwave,gateway.stripe"
+MONEY_QUEUES = ",".join(gateway.queue for gateway in GATEWAYS)
 CORE_QUEUES = "webhooks,bookings,notifications,sweeps"
 WORKERS = ("money", "core")
 PARTS = ("sandbox", "web", "money", "core", "beat", "flower")
@@ -111,15 +112,15 @@ def write_private(path: Path, text: str) -> None:
     new.replace(path)
 
 
-SANDBOX_SECRETS = {
-    "PAYSTACK": {"PAYSTACK_SECRET_KEY": "sk_test_sandbox"},
-    "FLUTTERWAVE": {
-        "FLUTTERWAVE_SECRET_KEY": "FLWSECK_TEST-sandbox",
-        "FLUTTERWAVE_WEBHOOK_HASH": "sandbox-secret-hash",
-    },
-    "STRIPE": {"STRIPE_SECRET_KEY": "sk_test_sandbox_stripe", "STRIPE_WEBHOOK_SECRET": "whsec_sandbox"},
-}
-"""The sandbox's own; they open nothing."""
+def sandbox_settings(gateway: GatewayRow, sandbox_url: str) -> dict[str, str]:
+    """What makes a gateway the sandbox's. The secrets open nothing; the sandbox reads the same variables."""
+    settings = {
+        gateway.secret_key_setting: f"{gateway.test_keys[0]}sandbox_{gateway.name}",
+        gateway.base_url_setting: f"{sandbox_url}/{gateway.name}",
+    }
+    return settings | (
+        {gateway.webhook_secret_setting: f"sandbox_{gateway.name}_webhooks"} if gateway.webhook_secret_setting else {}
+    )
 
 
 def child_environment(
@@ -152,11 +153,11 @@ def child_environment(
         defaults["PAYFLOW_CACHE_URL"] = cache_url
     if not _is_set(given, "PAYFLOW_JWKS_URL"):
         defaults["PAYFLOW_JWT_SECRET"] = development.jwt_secret
-    for gateway, secrets_ in SANDBOX_SECRETS.items():
+    for gateway in GATEWAYS:
         if not _is_set(
-            given, f"{gateway}_SECRET_KEY"
+            given, gateway.secret_key_setting
         ):  # with a key of one's own, the real gateway's test mode is meant
-            defaults |= secrets_ | {f"{gateway}_BASE_URL": f"{sandbox}/{gateway.lower()}"}
+            defaults |= sandbox_settings(gateway, sandbox)
     filled = {name: value for name, value in defaults.items() if not _is_set(given, name)}
     path = os.pathsep.join(filter(None, [str(ROOT), given.get("PYTHONPATH", "")]))
     return {**given, **filled, "PAYFLOW_DATA_DIR": str(data_dir), "PYTHONUNBUFFERED": "1", "PYTHONPATH": path}

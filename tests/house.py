@@ -14,6 +14,7 @@ from typing import Any
 from payflow import migrations
 from payflow.container import Container, build
 from payflow.core.clock import HeldClock
+from payflow.core.gateways import GATEWAYS, NAMES
 from payflow.gateways.calls import TransportOptions
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
@@ -218,7 +219,22 @@ class House:
 
 
 SECRET = "sk_test_house"
+WEBHOOK_SECRET = "house-webhooks"
 JWT_SECRET = "a-secret-for-tests-of-forty-characters-x"
+
+
+def sandbox_config(**more: Any) -> SandboxConfig:
+    """A sandbox that knows the house's secrets and sends no webhooks by itself."""
+    proofs = {row.name: WEBHOOK_SECRET for row in GATEWAYS if row.webhook_secret_setting}
+    return SandboxConfig(secrets=dict.fromkeys(NAMES, SECRET), webhook_secrets=proofs, **more)
+
+
+def gateway_settings(sandbox_url: str) -> dict[str, str]:
+    """What turns every gateway on, at the sandbox."""
+    keys = {row.secret_key_setting: SECRET for row in GATEWAYS}
+    places = {row.base_url_setting: f"{sandbox_url}/{row.name}" for row in GATEWAYS}
+    proofs = {row.webhook_secret_setting: WEBHOOK_SECRET for row in GATEWAYS if row.webhook_secret_setting}
+    return keys | places | proofs
 
 
 def _no_wait(_seconds: float) -> None:
@@ -229,28 +245,14 @@ def _no_wait(_seconds: float) -> None:
 def open_house(database_url: str, **environ: str) -> Iterator[House]:
     """A house on a migrated database; closed at the end."""
     clock = HeldClock()
-    config = SandboxConfig(
-        secrets={"paystack": SECRET, "flutterwave": "FLWSECK_TEST-house", "stripe": "sk_test_house_stripe"},
-        webhook_secrets={"flutterwave": "house-hash", "stripe": "whsec_house"},
-        smtp_port=0,
-        webhook_urls={},
-        refund_seconds=2,
-    )
-    sandbox = start(config, clock=OffsetClock(clock))
+    sandbox = start(sandbox_config(smtp_port=0), clock=OffsetClock(clock))
     try:
         settings = Settings.from_environ(
             {
                 "PAYFLOW_DATABASE_URL": database_url,
                 "PAYFLOW_BROKER_URL": "memory://",
                 "PAYFLOW_JWT_SECRET": JWT_SECRET,
-                "PAYSTACK_SECRET_KEY": SECRET,
-                "PAYSTACK_BASE_URL": f"{sandbox.url}/paystack",
-                "FLUTTERWAVE_SECRET_KEY": "FLWSECK_TEST-house",
-                "FLUTTERWAVE_WEBHOOK_HASH": "house-hash",
-                "FLUTTERWAVE_BASE_URL": f"{sandbox.url}/flutterwave",
-                "STRIPE_SECRET_KEY": "sk_test_house_stripe",
-                "STRIPE_WEBHOOK_SECRET": "whsec_house",
-                "STRIPE_BASE_URL": f"{sandbox.url}/stripe",
+                **gateway_settings(sandbox.url),
                 "PAYFLOW_SMTP_URL": f"smtp://127.0.0.1:{sandbox.smtp_port}",
                 "PAYFLOW_PUBLIC_URL": "http://127.0.0.1:8000",
                 "PAYFLOW_RATE_LIMITS": "off",

@@ -41,6 +41,7 @@ from pytest_celery import (
     CeleryTestWorker,
 )
 
+from payflow.core.gateways import GATEWAYS
 from payflow.embedded import EmbeddedBroker, kill_group, spawn
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -279,15 +280,7 @@ def celery_app_module() -> str:
 
 @pytest.fixture
 def celery_worker_queues() -> Sequence[str]:
-    return (
-        "sweeps",
-        "webhooks",
-        "bookings",
-        "notifications",
-        "gateway.paystack",
-        "gateway.flutterwave",
-        "gateway.stripe",
-    )
+    return ("sweeps", "webhooks", "bookings", "notifications", *(gateway.queue for gateway in GATEWAYS))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
+from payflow.core.gateways import NAMES
 from payflow.core.money import MAX_MINOR
 from payflow.core.states import BookingStatus, OrderStatus, PaymentStatus, RefundStatus
 from payflow.models.decision import DecisionAction
@@ -62,7 +63,7 @@ class NewPayment(Body):
     """Which order to pay, and how."""
 
     order_id: RowId
-    gateway: Name = Field("auto", examples=["auto", "paystack", "flutterwave", "stripe"])
+    gateway: Name = Field("auto", examples=["auto", *NAMES])
     payment_method: Name | None = None
     return_url: Url | None = Field(None, description="Where the customer goes afterwards; must be on the allow-list.")
 

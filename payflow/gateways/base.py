@@ -186,7 +186,7 @@ class UnreadableWebhook(PayflowError):
 
 
 class Gateway(Protocol):
-    """A payment gateway. One file each; adding one is that file and a row in the registry."""
+    """A payment gateway. One file each; adding one is that file and a row in payflow/core/gateways.py."""
 
     name: str
     lost_initiate: LostInitiate
@@ -208,6 +208,9 @@ class Gateway(Protocol):
         """Ask what became of a try. Safe to repeat."""
         ...
 
+    def check_refund(self, amount: Money) -> None:
+        """Refuse locally (InvalidInput, `/amount`) what this gateway could never give back."""
+
     def refund(self, request: RefundRequest) -> RefundResult:
         """Give money back. Repeated only as `refund_is_idempotent` allows."""
         ...
@@ -221,7 +224,8 @@ class Gateway(Protocol):
         ...
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint:
-        """Check the signature on the raw bytes, then parse. Raises SignatureInvalid, then UnreadableWebhook."""
+        """Check the signature on the raw bytes, then parse. Raises SignatureInvalid, then UnreadableWebhook. Names of
+        headers come in any case."""
         ...
 
     def callback_reference(self, query: Mapping[str, str]) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, final
 
 from payflow import logs
 from payflow.core.clock import Clock
@@ -21,6 +21,7 @@ from payflow.core.money import Money
 from payflow.gateways.answers import text_id, whole_number
 from payflow.gateways.base import (
     AttemptRef,
+    Gateway,
     Initiated,
     InitiateRequest,
     LostInitiate,
@@ -67,7 +68,8 @@ _REFUND_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 _MOST_PAGES = 100
 
 
-class FlutterwaveGateway:
+@final
+class FlutterwaveGateway(Gateway):
     """The adapter. Safe to share between threads."""
 
     name = "flutterwave"
@@ -180,6 +182,15 @@ class FlutterwaveGateway:
             return replace(paid[0], extra_successes=tuple(paid[1:]))
         return next((one for one in tries if one.outcome is not Outcome.FAILED), told)
 
+    def check_refund(self, amount: Money) -> None:
+        """Refuse an amount Flutterwave could never give back."""
+        _check_positive(amount)
+        least = MINIMUM_REFUND.get(amount.currency)
+        if least is not None and amount < least:
+            raise InvalidInput(
+                f"Flutterwave gives back no less than {least}.", code="amount_too_small", pointer="/amount"
+            )
+
     def refund(self, request: RefundRequest) -> RefundResult:
         """Give money back (Transaction refund); found by the transaction's id.
 
@@ -188,12 +199,7 @@ class FlutterwaveGateway:
         """
         if not _REFUND_ID.fullmatch(request.refund_id):
             raise InvalidInput("A refund id is made of letters, digits and hyphens.", pointer="/refund_id")
-        _check_positive(request.amount)
-        least = MINIMUM_REFUND.get(request.amount.currency)
-        if least is not None and request.amount < least:
-            raise InvalidInput(
-                f"Flutterwave gives back no less than {least}.", code="amount_too_small", pointer="/amount"
-            )
+        self.check_refund(request.amount)
         owner = request.attempt.transaction_id or self._transaction(request.attempt).transaction_id or ""
         body: dict[str, Any] = {
             "amount": request.amount.to_major(),

@@ -1,4 +1,4 @@
-"""Paystack: its routes, shapes and status tables. Nothing of it is known outside this file and paystack_webhook.
+"""Paystack: its routes, shapes and status tables. Its amounts and webhooks have files of their own.
 
 Source: Paystack API reference and docs (Transactions, Refunds, Webhooks, Errors) unless a line says otherwise.
 A refund has no idempotency key; our own id travels in `merchant_note` and comes back in every list.
@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from decimal import Decimal
 from types import MappingProxyType
-from typing import Any
+from typing import Any, final
 
 from payflow import logs
 from payflow.core.clock import Clock
 from payflow.core.errors import AnswerNotUnderstood, ConfigurationError, GatewayRejected, InvalidInput
-from payflow.core.money import Money, exponent
+from payflow.core.money import Money
 from payflow.gateways.answers import moment, text_id, whole_number
 from payflow.gateways.base import (
     AttemptRef,
+    Gateway,
     Initiated,
     InitiateRequest,
     LostInitiate,
@@ -30,6 +30,13 @@ from payflow.gateways.base import (
     WebhookHint,
 )
 from payflow.gateways.calls import Answer, Call, Dialect, ErrorWords, TransportOptions, path_part
+from payflow.gateways.paystack_amounts import (
+    MINIMUM_SUBUNITS,
+    charge_subunits,
+    fee_minor,
+    from_subunits,
+    refund_subunits,
+)
 from payflow.gateways.paystack_webhook import known_reference, read_webhook
 from payflow.gateways.redaction import redact_object, redact_text
 from payflow.gateways.transport import Transport
@@ -60,11 +67,6 @@ REFUND_OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
 )
 """Every refund status (Paystack docs, Refunds)."""
 
-MINIMUM_SUBUNITS: Mapping[str, int] = MappingProxyType(
-    {"NGN": 50_00, "USD": 2_00, "GHS": 10, "ZAR": 1_00, "KES": 3_00, "XOF": 1_00}
-)
-"""Supported currencies and the least amount of each in hundredths (Paystack docs, Supported currency)."""
-
 CHANNELS = frozenset({"card", "bank", "ussd", "qr", "eft", "mobile_money", "bank_transfer"})
 """Paystack API, Initialize transaction, `channels`."""
 
@@ -84,7 +86,8 @@ _NOTE = re.compile(r"payflow refund ([A-Za-z0-9-]+)")
 _PER_PAGE, _MOST_PAGES = 100, 50
 
 
-class PaystackGateway:
+@final
+class PaystackGateway(Gateway):
     """The adapter. Safe to share between threads."""
 
     name = "paystack"
@@ -126,13 +129,7 @@ class PaystackGateway:
                 code="invalid_reference",
                 pointer="/reference",
             )
-        subunits, least = _to_subunits(request.amount), MINIMUM_SUBUNITS[request.amount.currency]
-        if subunits < least:
-            raise InvalidInput(
-                f"Paystack takes no less than {request.amount.currency} {Decimal(least).scaleb(-2)}.",
-                code="amount_too_small",
-                pointer="/amount",
-            )
+        charge_subunits(request.amount)
         if request.payment_method is not None and request.payment_method not in CHANNELS:
             raise InvalidInput(
                 f"Paystack offers {', '.join(sorted(CHANNELS))}.",
@@ -153,7 +150,7 @@ class PaystackGateway:
         self.check(request)
         body: dict[str, Any] = {
             "email": request.customer_email,
-            "amount": _to_subunits(request.amount),
+            "amount": charge_subunits(request.amount),
             "currency": request.amount.currency,
             "reference": request.reference,
             "callback_url": request.callback_url,
@@ -201,19 +198,23 @@ class PaystackGateway:
         asked = data.get("requested_amount")
         worth = paid if asked is None else min(paid, self._subunits(asked, "verify", answer))
         said = data.get("gateway_response")
-        channel, domain = data.get("channel"), data.get("domain")
+        channel, domain, fees = data.get("channel"), data.get("domain"), whole_number(data.get("fees"))
         return Verification(
             outcome=self._outcome(PAYMENT_OUTCOMES, status, "verify", answer),
             reference=reference,
             amount=self._money(worth, currency, "verify", answer),
             transaction_id=text_id(data.get("id")),
-            fee_minor=_fee_minor(data.get("fees"), currency),
+            fee_minor=None if fees is None else fee_minor(fees, currency),
             payment_method=channel if isinstance(channel, str) else None,
             paid_at=moment(data.get("paid_at") or data.get("paidAt")),
             is_test={"test": True, "live": False}.get(domain) if isinstance(domain, str) else None,
             message=redact_text(said, limit=200) if isinstance(said, str) else None,
             raw=answer.raw,
         )
+
+    def check_refund(self, amount: Money) -> None:
+        """Refuse an amount Paystack could never give back."""
+        refund_subunits(amount)
 
     def refund(self, request: RefundRequest) -> RefundResult:
         """Give money back (Paystack API, Create refund).
@@ -226,7 +227,7 @@ class PaystackGateway:
             raise InvalidInput("A refund id is made of letters, digits and hyphens.", pointer="/refund_id")
         body = {
             "transaction": request.attempt.reference,
-            "amount": _to_subunits(request.amount),
+            "amount": refund_subunits(request.amount),
             "currency": request.amount.currency,
             "merchant_note": f"payflow refund {request.refund_id}",
         }
@@ -349,8 +350,7 @@ class PaystackGateway:
 
     def _money(self, subunits: int, currency: str, operation: str, answer: Answer) -> Money:
         try:
-            # A fractional part of a currency without one is ignored (Paystack docs, Supported currency).
-            return Money(subunits * 10 ** exponent(currency) // 100, currency)
+            return from_subunits(subunits, currency)
         except InvalidInput:
             raise self._odd(operation, answer, "The answer holds an unknown currency.") from None
 
@@ -358,22 +358,6 @@ class PaystackGateway:
         return AnswerNotUnderstood(
             detail, gateway=self.name, operation=operation, http_status=answer.http_status, request_id=answer.request_id
         )
-
-
-def _to_subunits(amount: Money) -> int:
-    """Hundredths for every currency, also for XOF which has none of its own (Paystack docs, Supported currency)."""
-    if amount.currency not in MINIMUM_SUBUNITS:
-        raise InvalidInput(
-            f"Paystack does not take {amount.currency}.", code="unsupported_currency", pointer="/currency"
-        )
-    if amount.amount_minor <= 0:
-        raise InvalidInput("An amount is more than zero.", code="invalid_amount", pointer="/amount")
-    return int(amount.amount_minor * 10 ** (2 - exponent(amount.currency)))
-
-
-def _fee_minor(value: Any, currency: str) -> int | None:
-    number = whole_number(value)
-    return None if number is None else -(-number * 10 ** exponent(currency) // 100)
 
 
 def _read_error(_status: int, body: Mapping[str, Any]) -> ErrorWords:

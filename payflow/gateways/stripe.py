@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, final
 from urllib.parse import urlsplit, urlunsplit
 
 from payflow import logs
@@ -20,6 +20,7 @@ from payflow.core.money import Money
 from payflow.gateways.answers import text_id, whole_number
 from payflow.gateways.base import (
     AttemptRef,
+    Gateway,
     Initiated,
     InitiateRequest,
     LostInitiate,
@@ -57,7 +58,8 @@ _METADATA_KEY = re.compile(r"[^\[\]]{1,40}")
 _PER_PAGE, _MOST_PAGES = 100, 50
 
 
-class StripeGateway:
+@final
+class StripeGateway(Gateway):
     """The adapter. Safe to share between threads."""
 
     name = "stripe"
@@ -177,6 +179,10 @@ class StripeGateway:
             message=reason(session, intent),
             raw=answer.raw,
         )
+
+    def check_refund(self, amount: Money) -> None:
+        """Refuse an amount Stripe cannot express."""
+        to_wire(amount)
 
     def refund(self, request: RefundRequest) -> RefundResult:
         """Give money back (Stripe API, Create a refund); our refund id is the idempotency key and stands in metadata.

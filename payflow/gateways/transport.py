@@ -60,6 +60,8 @@ class _Tried:
     response: dict[str, Any] | None = None
     may_repeat: bool | None = None
     """The gateway's own word on repeating, if it gave one."""
+    is_made: bool = True
+    """Whether a call was made at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +140,11 @@ class Transport:
                     passage.was_silent = _is_silence(tried, received)
                 else:
                     full = f"Too many calls to {self._gateway} are waiting already."
-                    tried = _Tried(error=self._error(GatewayUnavailable, call, full), may_repeat=False)
+                    tried = _Tried(error=self._error(GatewayUnavailable, call, full), may_repeat=False, is_made=False)
         except LeftAlone as left:
             silent = f"{self._gateway} has not been answering; it is called again shortly."
             error = self._error(GatewayLeftAlone, call, silent, retry_after_seconds=left.seconds)
-            tried = _Tried(error=error, may_repeat=False)
+            tried = _Tried(error=error, may_repeat=False, is_made=False)
         return self._told(call, tried, received, started)
 
     def _try(self, call: Call) -> tuple[_Tried, _Received | None]:
@@ -283,7 +285,7 @@ class Transport:
         return self._clean(found, limit=100)
 
     def _told(self, call: Call, tried: _Tried, received: _Received | None, started: float) -> _Tried:
-        """Log and record one try, then hand it on."""
+        """Log one try, record it if a call was made, then hand it on."""
         duration_ms = round((self._options.timer() - started) * 1_000)
         request_id = self._request_id(received.headers) if received else None
         line = self._log.info if tried.error is None else self._log.warning
@@ -297,7 +299,7 @@ class Transport:
             request_id=request_id,
             error=tried.error.code if tried.error else None,
         )
-        if self._options.recorder is not None and not isinstance(tried.error, GatewayLeftAlone):
+        if self._options.recorder is not None and tried.is_made:
             sent = dict(call.json or call.form or call.query)
             self._options.recorder(
                 CallRecord(

@@ -22,6 +22,7 @@ BAD_GATEWAY_PAGE = (
     "<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
 )
 CHUNK = 64 * 1024
+DROPPED = "X-Sandbox-Dropped"
 
 
 class ApiDesk:
@@ -51,6 +52,8 @@ class ApiDesk:
                 answer = self._spoil(spoilt, answer)
         fault = spoilt or slow
         self._log(operation, reference, answer, fault)
+        if DROPPED in answer.headers:  # after the log: whoever is hung up on may read it at once
+            hang_up()
         return answer
 
     def _effect(self, handle: Callable[[], Response]) -> Response:
@@ -71,7 +74,7 @@ class ApiDesk:
             case FaultName.HTML_ERROR:
                 return Response(BAD_GATEWAY_PAGE, status=int(plan.params["status"]), mimetype="text/html")
             case FaultName.REFUSE_CONNECTION:
-                return drop_connection()
+                return dropped()
             case _:
                 return dialect.error_500(int(plan.params["status"]))
 
@@ -87,26 +90,29 @@ class ApiDesk:
                                 headers={"Content-Length": str(size)})  # fmt: skip
             case _:
                 self._party.stopping.wait(float(plan.params["seconds"]))
-                return answer if plan.params["then"] == "answer" else drop_connection()
+                return answer if plan.params["then"] == "answer" else dropped()
 
     def _log(self, operation: str, reference: str | None, answer: Response, fault: FaultPlan | None) -> None:
         state = self._party.state
-        dropped = "X-Sandbox-Dropped" in answer.headers
         state.log_call(Call(
             id=state.next_id("call"), gateway=self._gateway, operation=operation, method=request.method,
-            route=request.path, reference=reference, status=None if dropped else answer.status_code,
+            route=request.path, reference=reference, status=None if DROPPED in answer.headers else answer.status_code,
             fault=fault.fault if fault is not None else None, called_at=self._party.clock.now(),
         ))  # fmt: skip
 
 
-def drop_connection() -> Response:
-    """Reset the connection under the request; without a real socket, an empty marked 502 stands for it."""
+def dropped() -> Response:
+    """Return what stands for no answer at all: an empty marked 502."""
+    return Response(b"", status=502, headers={DROPPED: "1"})
+
+
+def hang_up() -> None:
+    """Reset the connection under the request, where there is a real socket."""
     connection = request.environ.get("werkzeug.socket")
     if isinstance(connection, socket.socket):
         # linger zero: the close is a reset, as when a process dies, and no half answer is sent
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.shutdown(socket.SHUT_RDWR)
-    return Response(b"", status=502, headers={"X-Sandbox-Dropped": "1"})
 
 
 def _padding(size: int) -> Iterator[bytes]:

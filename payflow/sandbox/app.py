@@ -17,35 +17,18 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from payflow.sandbox.clock import OffsetClock
 from payflow.sandbox.control import control_blueprint
 from payflow.sandbox.counterparty import Counterparty
-from payflow.sandbox.dialect import Dialect
+from payflow.sandbox.dialects import DIALECTS
 from payflow.sandbox.fault_table import FAULT_TABLE, MAIL, FaultName
 from payflow.sandbox.faults import FaultBook
-from payflow.sandbox.flutterwave import BOTH_HEADERS, Flutterwave
-from payflow.sandbox.flutterwave import DEVELOPMENT_HASH as FLUTTERWAVE_HASH
-from payflow.sandbox.flutterwave import DEVELOPMENT_SECRET as FLUTTERWAVE_SECRET
 from payflow.sandbox.mail import Mailbox, mail_blueprint, smtp_server
 from payflow.sandbox.pages import pages_blueprint
-from payflow.sandbox.paystack import Paystack
 from payflow.sandbox.records import Charge
 from payflow.sandbox.state import SandboxState
-from payflow.sandbox.stripe import DEVELOPMENT_SECRET as STRIPE_SECRET
-from payflow.sandbox.stripe import DEVELOPMENT_WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
-from payflow.sandbox.stripe import Stripe
 from payflow.sandbox.webhooks import RETRY_SECONDS, WebhookSender, WebhookTargets
 
 BODY_BYTES = 1_000_000
 WEBHOOK_PATH = "/api/v1/payment/webhooks/{gateway}/"
 OPEN_TO_BROWSERS = ("/sandbox/", "/mail/messages", "/healthz")
-DEVELOPMENT_SECRET = "sk_test_sandbox"  # noqa: S105 - a made-up key for a made-up gateway
-DEVELOPMENT_SECRETS = {
-    "paystack": DEVELOPMENT_SECRET,
-    "flutterwave": FLUTTERWAVE_SECRET,
-    "stripe": STRIPE_SECRET,
-}
-DEVELOPMENT_WEBHOOK_SECRETS = {
-    "flutterwave": FLUTTERWAVE_HASH,
-    "stripe": STRIPE_WEBHOOK_SECRET,
-}
 SMTP_OFF = -1
 
 
@@ -56,9 +39,7 @@ class SandboxConfig:
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Per gateway, where not the development key: the one callers must show and webhooks are signed with."""
     webhook_secrets: Mapping[str, str] = field(default_factory=dict)
-    """Per gateway whose webhooks are signed with a secret of their own: that secret."""
-    flutterwave_signatures: tuple[str, ...] = BOTH_HEADERS
-    """The headers that prove where Flutterwave's webhooks come from: the older, the newer, or both."""
+    """Per gateway whose webhooks are signed with a secret of their own, where not the development one."""
     webhook_urls: Mapping[str, str] = field(default_factory=dict)
     webhook_retry_seconds: tuple[float, ...] = RETRY_SECONDS
     seed: int = 1
@@ -89,8 +70,10 @@ def create_app(config: SandboxConfig, *, clock: OffsetClock | None = None) -> Fl
     party = Counterparty(
         state=state, faults=FaultBook(seed=config.seed), clock=clock, refund_seconds=config.refund_seconds
     )
-    secrets = {**DEVELOPMENT_SECRETS, **config.secrets}
-    signing = {**secrets, **DEVELOPMENT_WEBHOOK_SECRETS, **config.webhook_secrets}
+    secrets = {name: config.secrets.get(name, row.secret) for name, row in DIALECTS.items()}
+    signing = {
+        name: config.webhook_secrets.get(name) or row.webhook_secret or secrets[name] for name, row in DIALECTS.items()
+    }
     targets = WebhookTargets(secrets=signing, urls=dict(config.webhook_urls))
     sender = WebhookSender(party, targets, retry_seconds=config.webhook_retry_seconds)
     rooms = SandboxRooms(config, party, sender, targets, Mailbox(clock))
@@ -103,14 +86,10 @@ def create_app(config: SandboxConfig, *, clock: OffsetClock | None = None) -> Fl
     def page_url(charge: Charge) -> str:
         return (config.public_url or request.host_url).rstrip("/") + f"/checkout/{charge.access_code}"
 
-    dialects: list[Dialect] = [
-        Paystack(party, secret=secrets["paystack"], page_url=page_url),
-        Flutterwave(party, secret=secrets["flutterwave"], page_url=page_url, signatures=config.flutterwave_signatures),
-        Stripe(party, secret=secrets["stripe"], page_url=page_url),
-    ]
-    for dialect in dialects:
-        party.dialects[dialect.gateway] = dialect
-        app.register_blueprint(dialect.blueprint(), url_prefix=f"/{dialect.gateway}")
+    for name, row in DIALECTS.items():
+        dialect = row.make(party, secret=secrets[name], page_url=page_url)
+        party.dialects[name] = dialect
+        app.register_blueprint(dialect.blueprint(), url_prefix=f"/{name}")
     app.register_blueprint(pages_blueprint(party, merchant=config.merchant))
     app.register_blueprint(control_blueprint(party, sender, targets))
     app.register_blueprint(mail_blueprint(rooms.mailbox))
@@ -219,9 +198,9 @@ def serve(config: SandboxConfig, host: str, port: int) -> int:
     return 0
 
 
-def webhook_urls(base: str, gateways: tuple[str, ...] = ("paystack", "flutterwave", "stripe")) -> dict[str, str]:
+def webhook_urls(base: str) -> dict[str, str]:
     """Return payflow's webhook address per gateway under the address `base` of its front."""
-    return {gateway: base.rstrip("/") + WEBHOOK_PATH.format(gateway=gateway) for gateway in gateways}
+    return {gateway: base.rstrip("/") + WEBHOOK_PATH.format(gateway=gateway) for gateway in DIALECTS}
 
 
 def _mail_refusal(rooms: SandboxRooms) -> Callable[[str], int | None]:

@@ -8,12 +8,8 @@ import os
 import secrets
 from pathlib import Path
 
-from payflow.sandbox.app import DEVELOPMENT_SECRET, SandboxConfig, serve, webhook_urls
-from payflow.sandbox.flutterwave import DEVELOPMENT_HASH as FLUTTERWAVE_HASH
-from payflow.sandbox.flutterwave import DEVELOPMENT_SECRET as FLUTTERWAVE_SECRET
-from payflow.sandbox.flutterwave import signature_of
-from payflow.sandbox.stripe import DEVELOPMENT_SECRET as STRIPE_SECRET
-from payflow.sandbox.stripe import DEVELOPMENT_WEBHOOK_SECRET as STRIPE_WEBHOOK_SECRET
+from payflow.sandbox.app import SandboxConfig, serve, webhook_urls
+from payflow.sandbox.dialects import DIALECTS
 
 
 def parser() -> argparse.ArgumentParser:
@@ -32,33 +28,10 @@ def parser() -> argparse.ArgumentParser:
         help="port of the mail catcher, -1 for none (default %(default)s)",
     )
     options.add_argument("--public-url", help="address browsers reach the pay page at, if not that of the request")
-    options.add_argument(
-        "--paystack-secret",
-        default=os.environ.get("PAYSTACK_SECRET_KEY") or DEVELOPMENT_SECRET,
-        help="Paystack secret key (default $PAYSTACK_SECRET_KEY, else sk_test_sandbox)",
-    )
-    options.add_argument(
-        "--flutterwave-secret",
-        default=os.environ.get("FLUTTERWAVE_SECRET_KEY") or FLUTTERWAVE_SECRET,
-        help=f"Flutterwave secret key (default $FLUTTERWAVE_SECRET_KEY, else {FLUTTERWAVE_SECRET})",
-    )
-    options.add_argument(
-        "--flutterwave-hash",
-        default=os.environ.get("FLUTTERWAVE_WEBHOOK_HASH") or FLUTTERWAVE_HASH,
-        help="Flutterwave secret hash that webhooks prove themselves with, as payflow takes it: of several the first, "
-        f"by one scheme after static: or hmac: (default $FLUTTERWAVE_WEBHOOK_HASH, else {FLUTTERWAVE_HASH})",
-    )
-    options.add_argument(
-        "--stripe-secret",
-        default=os.environ.get("STRIPE_SECRET_KEY") or STRIPE_SECRET,
-        help=f"Stripe secret key (default $STRIPE_SECRET_KEY, else {STRIPE_SECRET})",
-    )
-    options.add_argument(
-        "--stripe-webhook-secret",
-        default=os.environ.get("STRIPE_WEBHOOK_SECRET") or STRIPE_WEBHOOK_SECRET,
-        help="the endpoint's secret that Stripe's webhooks are signed with, of several the first "
-        f"(default $STRIPE_WEBHOOK_SECRET, else {STRIPE_WEBHOOK_SECRET})",
-    )
+    for name, row in DIALECTS.items():
+        _secret_option(options, f"{name.upper()}_SECRET_KEY", row.secret, f"the key {name} is called with")
+        if row.webhook_setting is not None:
+            _secret_option(options, row.webhook_setting, row.webhook_secret, f"what proves {name}'s webhooks")
     options.add_argument(
         "--webhook-base",
         default="http://127.0.0.1:8000",
@@ -76,21 +49,26 @@ def parser() -> argparse.ArgumentParser:
     return options
 
 
+def _secret_option(options: argparse.ArgumentParser, variable: str, development: str | None, what: str) -> None:
+    """An option named after payflow's own variable, which is its default; of several secrets the first counts."""
+    options.add_argument(
+        "--" + variable.lower().replace("_", "-"),
+        default=os.environ.get(variable) or development,
+        type=lambda text: text.partition(",")[0].strip(),
+        metavar="SECRET",
+        help=f"{what} (default ${variable}, else {development})",
+    )
+
+
 def main(argv: list[str]) -> int:
     """Run the sandbox until it is told to stop."""
     given = parser().parse_args(argv)
-    flutterwave_hash, flutterwave_signatures = signature_of(given.flutterwave_hash)
+    secrets_given = vars(given)
     config = SandboxConfig(
-        secrets={
-            "paystack": given.paystack_secret,
-            "flutterwave": given.flutterwave_secret,
-            "stripe": given.stripe_secret,
-        },
+        secrets={name: secrets_given[f"{name}_secret_key"] for name in DIALECTS},
         webhook_secrets={
-            "flutterwave": flutterwave_hash,
-            "stripe": given.stripe_webhook_secret.partition(",")[0].strip(),
+            name: secrets_given[row.webhook_setting.lower()] for name, row in DIALECTS.items() if row.webhook_setting
         },
-        flutterwave_signatures=flutterwave_signatures,
         webhook_urls=webhook_urls(given.webhook_base) if given.webhook_base else {},
         seed=secrets.randbelow(1 << 31) if given.seed is None else given.seed,
         public_url=given.public_url,

@@ -58,19 +58,11 @@ class Flutterwave:
 
     gateway = "flutterwave"
 
-    def __init__(
-        self,
-        counterparty: Counterparty,
-        *,
-        secret: str,
-        page_url: Callable[[Charge], str],
-        signatures: tuple[str, ...] = BOTH_HEADERS,
-    ) -> None:
-        """Answer for `counterparty` to whoever knows `secret`; `signatures` are the headers webhooks carry."""
+    def __init__(self, counterparty: Counterparty, *, secret: str, page_url: Callable[[Charge], str]) -> None:
+        """Answer for `counterparty` to whoever knows `secret`; `page_url` gives the hosted page's address."""
         self._party = counterparty
         self._secret = secret
         self._page_url = page_url
-        self._signatures = signatures
         self._desk = ApiDesk(counterparty, self.gateway)
 
     # --- what the rest of the sandbox asks
@@ -81,10 +73,11 @@ class Flutterwave:
         return [] if body is None else [body]
 
     def sign(self, body: bytes, *, secret: str, now: datetime) -> Mapping[str, str]:
-        """Return the proofs: the secret hash itself, and the body's HMAC under it; neither holds a time."""
+        """Return the proofs `secret` asks for: the hash itself, the body's HMAC under it; neither holds a time."""
         del now
-        proofs = {STATIC_HEADER: secret, SIGNED_HEADER: shapes.signature(body, secret)}
-        return {name: proof for name, proof in proofs.items() if name in self._signatures}
+        word, headers = signature_of(secret)
+        proofs = {STATIC_HEADER: word, SIGNED_HEADER: shapes.signature(body, word)}
+        return {name: proofs[name] for name in headers}
 
     def redirect_url(self, charge: Charge, outcome: str) -> str | None:
         """Return redirect_url with status, tx_ref and transaction_id, which is missing when the customer left."""

@@ -35,6 +35,7 @@ from payflow.sandbox.paystack_reading import (
 )
 from payflow.sandbox.records import Charge, ChargeStatus, Refund, RefundStatus
 
+DEVELOPMENT_SECRET = "sk_test_sandbox"  # noqa: S105 - a made-up key for a made-up gateway
 NAIRA_FEE_CAP = 200_000
 REFUND_MINIMUM = {"USD": 100, "GHS": 100}
 

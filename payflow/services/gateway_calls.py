@@ -25,7 +25,7 @@ from payflow.core.errors import (
 from payflow.core.events import EventType
 from payflow.core.polling import GATEWAY_BACKOFF, PollPlan
 from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus
-from payflow.gateways.base import AttemptRef, Gateway, Initiated, InitiateRequest, LostInitiate, Verification
+from payflow.gateways.base import AttemptRef, Gateway, Initiated, InitiateRequest, LostInitiate, Outcome, Verification
 from payflow.gateways.calls import About, concerning
 from payflow.models.access import User, Workspace
 from payflow.models.order import Order
@@ -119,17 +119,21 @@ class GatewayCalls:
             jobs.append(_Job(attempt.id, request, called_before, About(order.id, attempt.id)))
         return jobs
 
-    def _open_page(self, gateway: Gateway, job: _Job) -> Initiated | LostInitiate:
+    def _open_page(self, gateway: Gateway, job: _Job) -> Initiated | LostInitiate | Verification:
         """The call. After a lost one, first what the gateway's nature asks for."""
         with concerning(job.about):
             return self._called(gateway, job.request, job.called_before)
 
-    def _called(self, gateway: Gateway, request: InitiateRequest, called_before: bool) -> Initiated | LostInitiate:
+    def _called(
+        self, gateway: Gateway, request: InitiateRequest, called_before: bool
+    ) -> Initiated | LostInitiate | Verification:
         if called_before and gateway.lost_initiate is LostInitiate.RENEW:
             return LostInitiate.RENEW
         if called_before and gateway.lost_initiate is LostInitiate.PROBE:
-            known = gateway.verify(AttemptRef(reference=request.reference, amount=request.amount)).found
-            if known:
+            known = gateway.verify(AttemptRef(reference=request.reference, amount=request.amount))
+            if known.outcome is Outcome.SUCCEEDED:
+                return known  # paid on the page whose address was lost: no second page
+            if known.found:
                 return LostInitiate.RENEW
         return gateway.initiate(request)
 
@@ -138,7 +142,7 @@ class GatewayCalls:
         tx: Transaction,
         *,
         attempt_id: str,
-        outcome: Initiated | LostInitiate | BaseException,
+        outcome: Initiated | LostInitiate | Verification | BaseException,
         called_before: bool,
     ) -> str | None:
         order, payment, attempt = lock_attempt(tx, attempt_id)
@@ -147,18 +151,13 @@ class GatewayCalls:
             return order.id
         if isinstance(outcome, Initiated):
             _page_is_open(tx, order, payment, attempt, outcome, plan=self._plans[attempt.gateway])
+        elif isinstance(outcome, Verification):
+            self._store_answer(tx, attempt_id=attempt_id, answer=outcome, seen_due=attempt.due_at)
         elif (route := self._another_way(tx, order, payment, attempt, outcome)) is not None:
             may_exist = called_before or isinstance(outcome, OutcomeUnknown)
             fall_over(tx, order, payment, attempt, route, may_exist=may_exist)
         elif outcome is LostInitiate.RENEW:
-            stood_in_for = replaced_by(attempt, tx.attempts_of(payment.id))
-            renewals = sum(older.gateway == attempt.gateway for older in stood_in_for)
-            if order.status == OrderStatus.PROCESSING and renewals < MAX_RENEWALS:
-                attempt.owe_now(tx.act.at)
-                renew_attempt(tx, order, payment, attempt)
-            else:
-                fail_payment(tx, order, payment, attempt, error="the gateway's page was lost")
-                attempt.claimed_until = None
+            _renew(tx, order, payment, attempt)
         elif isinstance(outcome, GatewayRejected) and outcome.code == "duplicate_reference":
             # Our earlier call did arrive: ask before anything else.
             attempt.move_to(AttemptStatus.UNKNOWN, tx.act, why="the gateway knows this reference already")
@@ -297,6 +296,18 @@ def _claim_questions(
     claimed = _claim(tx, gateway, AWAITS_VERIFY, ids, lease_seconds=ASK_LEASE_SECONDS)
     attempts = tx.many(PaymentAttempt, list(claimed))
     return claimed, [(attempt.id, attempt.order_id, attempt_ref(attempt)) for attempt in attempts]
+
+
+def _renew(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt) -> None:
+    """Its page is lost: another try stands in for it, a few times; the old one stays due."""
+    stood_in_for = replaced_by(attempt, tx.attempts_of(payment.id))
+    renewals = sum(older.gateway == attempt.gateway for older in stood_in_for)
+    if order.status == OrderStatus.PROCESSING and renewals < MAX_RENEWALS:
+        attempt.owe_now(tx.act.at)
+        renew_attempt(tx, order, payment, attempt)
+    else:
+        fail_payment(tx, order, payment, attempt, error="the gateway's page was lost")
+        attempt.claimed_until = None
 
 
 def _page_is_open(

@@ -1,4 +1,4 @@
-"""Keeps the gateway log: what was sent to gateways and what came back, redacted.
+"""Keeps the gateway log: what was sent to gateways and what came back, as far as operators may read it.
 
 Workers hand records to a thread of their own, which writes a batch at a time: a payment never waits for its log. What
 is not written when a process is killed is lost; that money may have moved stands in the rows before every call.
@@ -7,8 +7,6 @@ is not written when a process is killed is lost; that money may have moved stand
 from __future__ import annotations
 
 import atexit
-import json
-import os
 import threading
 from collections import deque
 from typing import Any
@@ -16,12 +14,11 @@ from typing import Any
 from payflow import logs
 from payflow.core.errors import PayflowError
 from payflow.gateways.calls import CallRecord
+from payflow.gateways.readable import readable, readable_text
 from payflow.models.gateway_call import GatewayCall
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
-_LONGEST_BODY = 16_384
-"""Characters of JSON; of a longer body the beginning is kept as text."""
 _WAITING_AT_MOST = 2_000
 _PAUSE_SECONDS = 0.25
 
@@ -34,7 +31,9 @@ class GatewayLog:
         self._waiting: deque[dict[str, Any]] = deque(maxlen=_WAITING_AT_MOST)
         self._writing = threading.Lock()
         self._there_is_work = threading.Event()
-        self._thread: tuple[int, threading.Thread] | None = None
+        self._thread: threading.Thread | None = None
+        if in_background:
+            atexit.register(self.flush)
 
     def __call__(self, record: CallRecord) -> None:
         """Keep one exchange; when the database does not take it, a warning is all that remains."""
@@ -42,7 +41,7 @@ class GatewayLog:
         if not self._in_background:
             self.flush()
             return
-        if self._thread is None or self._thread[0] != os.getpid():
+        if not _is_alive(self._thread):  # first call, a forked child's first call, or an error nobody expected
             self._start()
         self._there_is_work.set()
 
@@ -71,12 +70,10 @@ class GatewayLog:
 
     def _start(self) -> None:
         with self._writing:
-            if self._thread is not None and self._thread[0] == os.getpid():
+            if _is_alive(self._thread):
                 return
-            thread = threading.Thread(target=self._write_on, name="gateway-log", daemon=True)
-            self._thread = (os.getpid(), thread)
-            atexit.register(self.flush)
-            thread.start()
+            self._thread = threading.Thread(target=self._write_on, name="gateway-log", daemon=True)
+            self._thread.start()
 
     def _write_on(self) -> None:
         pause = threading.Event()
@@ -85,6 +82,10 @@ class GatewayLog:
             pause.wait(_PAUSE_SECONDS)  # for more to come
             self._there_is_work.clear()
             self.flush()
+
+
+def _is_alive(thread: threading.Thread | None) -> bool:
+    return thread is not None and thread.is_alive()
 
 
 def _row(record: CallRecord) -> dict[str, Any]:
@@ -103,12 +104,7 @@ def _row(record: CallRecord) -> dict[str, Any]:
         "duration_ms": record.duration_ms,
         "request_id": record.request_id[:128] if record.request_id else None,
         "error_code": record.error_code,
-        "error": record.error[:255] if record.error else None,
-        "request": _short(record.request),
-        "response": None if record.response is None else _short(record.response),
+        "error": readable_text(record.error)[:255] if record.error else None,
+        "request": readable(record.request),
+        "response": None if record.response is None else readable(record.response),
     }
-
-
-def _short(body: dict[str, Any]) -> dict[str, Any]:
-    text = json.dumps(body, ensure_ascii=False)
-    return body if len(text) <= _LONGEST_BODY else {"cut": True, "beginning": text[:_LONGEST_BODY]}

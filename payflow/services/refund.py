@@ -5,6 +5,7 @@ The reservation and the row come first; the gateway call is tasks' business thro
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from payflow.core.clock import Clock
@@ -13,6 +14,7 @@ from payflow.core.events import EventType
 from payflow.core.identifiers import new_id
 from payflow.core.money import Money, share_bps
 from payflow.core.states import OrderStatus, PaymentStatus, RefundStatus
+from payflow.gateways.base import Gateway
 from payflow.models.access import Workspace
 from payflow.models.booking import Booking
 from payflow.models.order import Order
@@ -26,8 +28,8 @@ from payflow.store.unit_of_work import Transaction, UnitOfWork
 class RefundService:
     """What people do with refunds."""
 
-    def __init__(self, units: UnitOfWork, clock: Clock) -> None:
-        self._units, self._clock = units, clock
+    def __init__(self, units: UnitOfWork, clock: Clock, gateways: Mapping[str, Gateway]) -> None:
+        self._units, self._clock, self._gateways = units, clock, gateways
 
     def request_refund(
         self,
@@ -42,7 +44,8 @@ class RefundService:
         """Ask for money back (all that is left without an amount); the refund's id (`refund_id` where given: done
         already under it is done).
 
-        Raises Conflict when nothing is refundable, a dispute is open or the window is over, InvalidInput `/amount`.
+        Raises Conflict when nothing is refundable, a dispute is open or the window is over, InvalidInput `/amount` when
+        it is more than is left or nothing the gateway can give back.
         """
 
         def step(tx: Transaction) -> str:
@@ -57,6 +60,9 @@ class RefundService:
             _check_refundable(tx, payment, workspace, is_staff=is_staff)
             amount = payment.refundable_minor if amount_minor is None else amount_minor
             _check_amount(payment, amount)
+            gateway = self._gateways.get(payment.gateway)
+            if gateway is not None:
+                gateway.check_refund(Money(amount, payment.currency))
             needs_approval = workspace.refund_needs_approval and not is_staff
             refund = reserve(
                 tx,

@@ -197,7 +197,7 @@ def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -
         apply_refund_result(tx, refund, answer, seen_due=job.seen_due)
     elif isinstance(answer, NotFoundYet):
         _not_found(tx, refund)
-    elif isinstance(answer, GatewayRejected) and not job.gateway_refund_id:
+    elif isinstance(answer, InvalidInput) or (isinstance(answer, GatewayRejected) and not job.gateway_refund_id):
         _rejected(tx, refund, answer)
     elif isinstance(answer, GatewayUnavailable) and answer.code == "insufficient_balance":
         _balance_too_low(tx, refund, answer)
@@ -211,8 +211,6 @@ def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -
         _later(refund, tx.act.at, answer)
     elif isinstance(answer, GatewayError):
         _later(refund, tx.act.at, answer)
-    elif isinstance(answer, InvalidInput):
-        fail_refund(tx, refund, error=answer.detail)
     else:
         raise answer
 
@@ -250,7 +248,8 @@ def apply_refund_result(tx: Transaction, refund: Refund, result: RefundResult, *
     refund.settle_due(due_at, seen=seen_due)
 
 
-def _rejected(tx: Transaction, refund: Refund, answer: GatewayRejected) -> None:
+def _rejected(tx: Transaction, refund: Refund, answer: GatewayRejected | InvalidInput) -> None:
+    """Refused there, or here because the gateway could never make it: the money is still with us."""
     fail_refund(tx, refund, error=answer.detail)
     _ask_person(tx, refund, DecisionKind.REFUND_FAILED, f"The gateway refused the refund: {answer.detail}")
 

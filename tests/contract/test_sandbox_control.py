@@ -775,10 +775,10 @@ def test_restart_with_a_state_file_then_an_undelivered_webhook_still_goes_out(tm
 def test_command_line_then_options_become_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     """The key comes from the environment unless given, and webhook paths are payflow's."""
     monkeypatch.setenv("PAYSTACK_SECRET_KEY", "sk_test_from_env")
-    assert parser().parse_args([]).paystack_secret == "sk_test_from_env"
+    assert parser().parse_args([]).paystack_secret_key == "sk_test_from_env"
     monkeypatch.delenv("PAYSTACK_SECRET_KEY")
     given = parser().parse_args(["--port", "9", "--state", "x.jsonl"])
-    assert (given.paystack_secret, given.port, given.state) == ("sk_test_sandbox", 9, Path("x.jsonl"))
+    assert (given.paystack_secret_key, given.port, given.state) == ("sk_test_sandbox", 9, Path("x.jsonl"))
     assert webhook_urls("http://127.0.0.1:8000/")["paystack"] == (
         "http://127.0.0.1:8000/api/v1/payment/webhooks/paystack/"
     )

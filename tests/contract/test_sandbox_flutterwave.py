@@ -476,8 +476,17 @@ def test_webhooks_then_tell_of_failures_too_and_refunds_are_flat(flutterwave: Fl
     assert (refund["TransactionId"], refund["AmountRefunded"], refund["status"]) == (number, 100, "completed-mpgs")
 
 
-@pytest.mark.parametrize("signatures", [BOTH_HEADERS, ("verif-hash",), ("flutterwave-signature",)])
-def test_webhooks_over_a_real_port_then_carry_the_configured_proofs(signatures: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("configured", "signatures"),
+    [
+        (DEVELOPMENT_HASH, BOTH_HEADERS),
+        (f"static:{DEVELOPMENT_HASH}", ("verif-hash",)),
+        (f"hmac:{DEVELOPMENT_HASH}", ("flutterwave-signature",)),
+    ],
+)
+def test_webhooks_over_a_real_port_then_carry_the_configured_proofs(
+    configured: str, signatures: tuple[str, ...]
+) -> None:
     """The secret hash is not the API key; either scheme, or both, and a forged copy under another hash."""
     got: list[tuple[dict[str, str], bytes]] = []
 
@@ -497,7 +506,7 @@ def test_webhooks_over_a_real_port_then_carry_the_configured_proofs(signatures: 
     thread.start()
     try:
         urls = {"flutterwave": f"http://127.0.0.1:{server.server_port}/hook"}
-        app = create_app(SandboxConfig(webhook_urls=urls, flutterwave_signatures=signatures))
+        app = create_app(SandboxConfig(webhook_urls=urls, webhook_secrets={"flutterwave": configured}))
         merchant = Flutterwave(app.test_client(), app.extensions["sandbox"])
         merchant.plant("webhook_forged")
         merchant.paid()
@@ -532,10 +541,10 @@ def test_command_line_then_takes_key_and_hash(monkeypatch: pytest.MonkeyPatch) -
     for name in ("FLUTTERWAVE_SECRET_KEY", "FLUTTERWAVE_WEBHOOK_HASH"):
         monkeypatch.delenv(name, raising=False)
     plain = parser().parse_args([])
-    assert (plain.flutterwave_secret, plain.flutterwave_hash) == (DEVELOPMENT_SECRET, DEVELOPMENT_HASH)
+    assert (plain.flutterwave_secret_key, plain.flutterwave_webhook_hash) == (DEVELOPMENT_SECRET, DEVELOPMENT_HASH)
     monkeypatch.setenv("FLUTTERWAVE_WEBHOOK_HASH", "from-env")
-    given = parser().parse_args(["--flutterwave-secret", "FLWSECK_TEST-x"])
-    assert (given.flutterwave_secret, given.flutterwave_hash) == ("FLWSECK_TEST-x", "from-env")
+    given = parser().parse_args(["--flutterwave-secret-key", "FLWSECK_TEST-x"])
+    assert (given.flutterwave_secret_key, given.flutterwave_webhook_hash) == ("FLWSECK_TEST-x", "from-env")
 
 
 # --- over a real connection, and over a restart

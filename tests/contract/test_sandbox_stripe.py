@@ -640,7 +640,7 @@ def test_faults_that_shape_answers_then_shape_them(stripe: Stripe) -> None:
 def test_command_line_then_takes_both_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
     """From an option, else from the environment, else the development ones."""
     monkeypatch.delenv("STRIPE_SECRET_KEY", raising=False)
-    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_env")
+    monkeypatch.setenv("STRIPE_WEBHOOK_SECRET", "whsec_env, whsec_older")
     given = parser().parse_args([])
-    assert (given.stripe_secret, given.stripe_webhook_secret) == ("sk_test_sandbox_stripe", "whsec_env")
-    assert parser().parse_args(["--stripe-secret", "sk_test_mine"]).stripe_secret == "sk_test_mine"
+    assert (given.stripe_secret_key, given.stripe_webhook_secret) == ("sk_test_sandbox_stripe", "whsec_env")
+    assert parser().parse_args(["--stripe-secret-key", "sk_test_mine"]).stripe_secret_key == "sk_test_mine"

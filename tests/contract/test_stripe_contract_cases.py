@@ -23,6 +23,7 @@ from payflow.core.errors import (
 )
 from payflow.core.money import Money
 from payflow.gateways.base import HintKind, Outcome, SignatureInvalid, UnreadableWebhook
+from payflow.gateways.stripe_amounts import to_wire
 from tests.contract.stripe_kit import (
     NOW,
     REFUNDS,
@@ -132,30 +133,57 @@ def test_case_08_requests_equal_the_golden_ones_and_pass_the_official_spec() -> 
         validate_against_the_spec()
 
 
-@pytest.mark.parametrize(
-    ("currency", "amount_minor", "wire"),
-    [
-        ("JPY", 500, "500"),  # case 9
-        ("UGX", 5, "500"),  # case 10
-        ("ISK", 5, "500"),  # case 11
-        ("KWD", 5_120, "5120"),  # case 12
-        ("HUF", 104_500, "104500"),  # case 13: two decimals when charged
-        ("TWD", 104_500, "104500"),
-        ("XOF", 500, "500"),  # ×100 at Paystack
-        ("MGA", 50_000, "500"),  # two decimals by ISO 4217, none here
-        ("NGN", 2_000, "2000"),
-    ],
-)
-@responses.activate
-def test_cases_09_to_14_each_currency_is_sent_by_its_own_rule(currency: str, amount_minor: int, wire: str) -> None:
-    """The wire amount and the currency in small letters; and back again to the same money."""
+def assert_goes_out_and_comes_back(currency: str, amount_minor: int, wire: str) -> None:
+    """This wire amount is sent, and read back it is the same money."""
     answers_initiate()
     a_gateway().initiate(a_request(amount_minor, currency))
     assert sent()["line_items[0][price_data][unit_amount]"] == wire
-    assert sent()["line_items[0][price_data][currency]"] == currency.lower()
     answers_verify(json=paid(amount_total=int(wire), currency=currency.lower(), payment_intent="pi_1"))
     told = a_gateway().verify(an_attempt(amount_minor, currency))
     assert told.amount == Money(amount_minor, currency)
+
+
+@pytest.mark.parametrize(("currency", "amount_minor", "wire"), [("JPY", 500, "500"), ("XOF", 500, "500")])
+@responses.activate
+def test_case_09_a_currency_without_decimals_is_sent_as_it_is(currency: str, amount_minor: int, wire: str) -> None:
+    """JPY 500 is 500, and so is XOF 500, which Paystack counts in hundredths."""
+    assert_goes_out_and_comes_back(currency, amount_minor, wire)
+
+
+@responses.activate
+def test_case_10_the_shilling_is_sent_in_hundredths() -> None:
+    """UGX 5 is 500, though the currency has no decimals."""
+    assert_goes_out_and_comes_back("UGX", 5, "500")
+
+
+@responses.activate
+def test_case_11_the_icelandic_crown_is_sent_in_hundredths() -> None:
+    """ISK 5 is 500."""
+    assert_goes_out_and_comes_back("ISK", 5, "500")
+
+
+@pytest.mark.parametrize(("currency", "amount_minor", "wire"), [("KWD", 5_120, "5120"), ("MGA", 50_000, "500")])
+@responses.activate
+def test_case_12_what_stripe_can_express_is_exact(currency: str, amount_minor: int, wire: str) -> None:
+    """Three decimals whose last is 0; and the ariary, which has two by ISO 4217 and none here."""
+    assert_goes_out_and_comes_back(currency, amount_minor, wire)
+
+
+@pytest.mark.parametrize("currency", ["HUF", "TWD"])
+@responses.activate
+def test_case_13_forints_are_charged_with_two_decimals(currency: str) -> None:
+    """HUF 204.50 is 20450 (and 10.45 would be 1045, were it not below the least charge)."""
+    assert to_wire(Money(1_045, currency)) == 1_045
+    assert_goes_out_and_comes_back(currency, 20_450, "20450")
+
+
+@pytest.mark.parametrize("currency", ["JPY", "UGX", "KWD", "HUF", "NGN"])
+@responses.activate
+def test_case_14_the_currency_is_sent_in_small_letters(currency: str) -> None:
+    """Ours are capitals, Stripe's are not."""
+    answers_initiate()
+    a_gateway().initiate(a_request(500_000, currency))
+    assert sent()["line_items[0][price_data][currency]"] == currency.lower()
 
 
 def test_case_10_a_fraction_of_a_shilling_does_not_exist() -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from payflow.core.errors import ConfigurationError
+from payflow.core.gateways import NAMES
 from payflow.core.polling import DEFAULT_POLL_PLAN
-from payflow.settings import GATEWAYS, Settings
+from payflow.settings import Settings
 
 JWT = "a-secret-for-tests-of-forty-characters-x"
 LEAST = {"PAYFLOW_BROKER_URL": "redis://127.0.0.1:6379/0", "PAYFLOW_JWT_SECRET": JWT}
@@ -50,6 +51,7 @@ def test_least_environment_gives_the_documented_defaults() -> None:
         ("PAYFLOW_MODE", "live", "mode", "live"),
         ("PAYFLOW_DATA_DIR", "/var/lib/payflow", "data_dir", Path("/var/lib/payflow")),
         ("PAYFLOW_ORDER_TTL_SECONDS", "10", "order_ttl_seconds", 10),
+        ("PAYFLOW_GATEWAY_LOG_DAYS", "1", "gateway_log_days", 1),
         ("PAYFLOW_WEB_PORT", "8080", "web_port", 8_080),
         ("PAYFLOW_MAX_BODY_BYTES", "1024", "max_body_bytes", 1_024),
         ("PAYFLOW_DEMO", "yes", "demo", True),
@@ -137,7 +139,7 @@ def test_gateway_without_its_secret_is_off_and_routing_order_is_the_lists() -> N
         "STRIPE_WEBHOOK_SECRET": "whsec_new, whsec_old",
     }
     assert list(read(**PAYSTACK).gateways) == ["paystack"]
-    assert tuple(read(**every).gateways) == GATEWAYS
+    assert tuple(read(**every).gateways) == NAMES
     chosen = read(**every, PAYFLOW_GATEWAYS="stripe, paystack").gateways
     assert list(chosen) == ["stripe", "paystack"]
     assert chosen["stripe"].webhook_secrets == ("whsec_new", "whsec_old"), "two are valid while one is being replaced"
