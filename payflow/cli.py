@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jwt
 
-from payflow import demo_data, migrations, staff_cli
+from payflow import demo_data, logs, migrations, staff_cli
 from payflow.container import Container, build
 from payflow.core.errors import ConfigurationError, PayflowError
 from payflow.dispatch import CeleryBells, SilentBells
@@ -56,6 +56,7 @@ def _settings() -> Settings:
 
 
 def _container() -> Container:
+    logs.configure("WARNING")  # to stderr: stdout is the answer's
     return build(_settings(), bells=SilentBells())
 
 

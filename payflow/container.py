@@ -13,6 +13,7 @@ from payflow.core.polling import PollPlan
 from payflow.gateways.base import Gateway
 from payflow.gateways.calls import TransportOptions
 from payflow.gateways.registry import build_gateways
+from payflow.services.audit import AuditService
 from payflow.services.booking import BookingService
 from payflow.services.gateway_calls import GatewayCalls
 from payflow.services.gateway_log import GatewayLog
@@ -57,6 +58,7 @@ class Container:
     refund_calls: RefundCalls
     refund_adoption: RefundAdoption
     sweeps: SweepService
+    audits: AuditService
     keys: KeyService
 
     def ping(self) -> dict[str, str]:
@@ -131,5 +133,6 @@ def build(
         refund_calls=RefundCalls(units, clock, gateways, side_by_side),
         refund_adoption=RefundAdoption(units, clock, gateways, side_by_side),
         sweeps=SweepService(units, clock, bells, list(gateways), gateway_log_days=settings.gateway_log_days),
+        audits=AuditService(units, clock),
         keys=KeyService(units),
     )

@@ -1,4 +1,4 @@
-"""What staff do by hand: explain an order, check the books, take parked work up again. Part of the cli. Floor 7."""
+"""What staff do by hand: explain, audit, decide, take parked work up again. Part of the cli. Floor 7."""
 
 from __future__ import annotations
 
@@ -8,20 +8,29 @@ import os
 from collections.abc import Callable
 from datetime import datetime
 from getpass import getuser
+from typing import Any
 from uuid import UUID
 
+from babel.dates import format_timedelta
+
 from payflow.container import Container
+from payflow.core.errors import InvalidInput
 from payflow.core.events import timestamp
+from payflow.core.money import Money
+from payflow.models.decision import DecisionAction
 from payflow.models.gateway_call import GatewayCall
 from payflow.services.access import Caller
+from payflow.services.audit import SLO_SECONDS
 from payflow.services.chronicle import call_words
+from payflow.services.decision_desk import DecisionDesk
 from payflow.services.explain import Explainer, Story
 from payflow.services.parked import ParkedService
-from payflow.store.audit import breaches, invariants
+from payflow.store.audit import invariants
+from payflow.store.queries import Cursor, Visibility
+from payflow.store.reports import Reports
 from payflow.store.timeline import order_id_of
 
-SLO_SECONDS = 600
-"""Work that is due for longer counts as stuck in an audit by hand."""
+DECISIONS_A_PAGE = 100
 
 
 def operator() -> Caller:
@@ -76,8 +85,7 @@ def _call(call: GatewayCall) -> str:
 
 def audit(container: Container, options: argparse.Namespace) -> int:
     """Ask the database whether every invariant holds; 1 if one does not."""
-    with container.units.reading() as rows:
-        found = breaches(rows, container.clock.now(), options.slo_seconds)
+    found = container.audits.run(slo_seconds=options.slo_seconds)
     if options.json:
         print(json.dumps([{"invariant": one.invariant, "sentence": one.sentence, "ids": one.row_ids} for one in found]))
     else:
@@ -94,6 +102,43 @@ def audit_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--slo-seconds", type=int, default=SLO_SECONDS, help="work that is due for longer counts as stuck"
     )
+
+
+def decisions(container: Container, options: argparse.Namespace) -> int:
+    """List the questions about money that wait for a person, the oldest first, or answer one."""
+    if options.id and options.action:
+        action = DecisionAction(options.action)
+        DecisionDesk(container.units).resolve(operator(), options.id, action, note=options.note)
+        print(f"{options.id} is resolved: {action.value}")
+        return 0
+    if options.id:
+        raise InvalidInput(f"Say what to do: {', '.join(DecisionAction)}.", pointer="/action")
+    found = _open_decisions(Reports(container.engine))
+    for one in found:
+        age = format_timedelta(container.clock.now() - one["created_at"], locale="en")
+        print(f"{one['id']}  {one['order_number']}  {Money(one['amount'], one['currency'])}  {one['kind']}, {age} old")
+        print(f"    {one['detail']} Suggested: {one['suggested_action']}.")
+    print(f"{len(found)} open" + ("; `decisions ID ACTION --note WHY` answers one" if found else ""))
+    return 0
+
+
+def _open_decisions(reports: Reports) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    cursor: Cursor | None = None
+    while True:
+        page = reports.decisions(
+            Visibility(everything=True), state="open", workspace=None, size=DECISIONS_A_PAGE, cursor=cursor
+        )
+        found += page.rows
+        cursor = page.next
+        if cursor is None:
+            return found[::-1]
+
+
+def decisions_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("id", nargs="?", type=_uuid, help="the question to answer; none: list what is open")
+    command.add_argument("action", nargs="?", choices=[one.value for one in DecisionAction])
+    command.add_argument("--note", default="", help="why; kept with the answer")
 
 
 def replay(container: Container, options: argparse.Namespace) -> int:
@@ -130,5 +175,6 @@ Run = Callable[[Container, argparse.Namespace], int]
 COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None], Run], ...] = (
     ("explain", "why an order is where it is, what happens next, and all that happened", explain_options, explain),
     ("audit", "does every invariant hold? exit status 1 if not", audit_options, audit),
+    ("decisions", "questions about money: list what is open, answer one", decisions_options, decisions),
     ("replay", "work that was given up: list it, take it up again, close it", replay_options, replay),
 )

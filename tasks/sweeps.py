@@ -13,6 +13,12 @@ def due(self: PayflowTask) -> None:
     self.container.sweeps.ring_due()
 
 
+@shared_task(name="sweeps.audit", base=PayflowTask, bind=True)
+def audit(self: PayflowTask) -> None:
+    """Ask whether every invariant holds; what does not is on record and in the log."""
+    self.container.audits.run()
+
+
 @shared_task(name="sweeps.housekeeping", base=PayflowTask, bind=True)
 def housekeeping(self: PayflowTask) -> None:
     """Throw away what is too old to matter."""

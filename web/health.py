@@ -29,7 +29,8 @@ def healthz() -> Response:
 @pages.get("/readyz")
 def readyz() -> Response:
     """Whether requests can be served: database, schema, broker, cache; which gateways answer; how old the oldest
-    unhandled work is; how much was given up and waits for a person (a webhook that fits no payment, a letter)."""
+    unhandled work is; how much was given up and waits for a person (a webhook that fits no payment, a letter); which
+    invariants the latest audit found broken."""
     checks = web().container.ping()
     is_ready = all(checks[name] == "ok" for name in _NEEDED)
     now = web().container.clock.now()
@@ -43,6 +44,7 @@ def readyz() -> Response:
             kind: _age(work["oldest_at"], now) for kind, work in reports.owed(now).items()
         }
         found["parked"] = {kind: work["count"] for kind, work in reports.parked().items()}
+        found["broken_invariants"] = reports.broken_invariants()
     return _json(found, 200 if is_ready else 503)
 
 
@@ -74,10 +76,16 @@ class _Owed(Collector):
         silent = self._reports.silent_gateways(now)
         for name in self._gateways:
             answers.add_metric([name], int(name not in silent))
+        broken = GaugeMetricFamily("payflow_audit_breaches", "Rows that break an invariant.", labels=["invariant"])
+        for invariant, count in self._reports.broken_invariants().items():
+            broken.add_metric([invariant], count)
+        asked = GaugeMetricFamily("payflow_open_decisions", "Questions about money, for a person.", labels=["kind"])
+        for kind, count in self._reports.open_decisions().items():
+            asked.add_metric([kind], count)
         orders = GaugeMetricFamily("payflow_orders", "Orders by status.", labels=["status"])
         for status, count in self._reports.orders_by_status().items():
             orders.add_metric([status], count)
-        return (due, age, parked, answers, orders)
+        return (due, age, parked, answers, broken, asked, orders)
 
 
 def _age(since: datetime | None, now: datetime) -> int | None:

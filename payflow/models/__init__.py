@@ -3,6 +3,7 @@
 from payflow.models import (  # noqa: F401 - importing them registers the tables
     access,
     booking,
+    breach,
     decision,
     dispute,
     gateway_call,

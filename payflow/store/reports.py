@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, case, func, literal, or_, select, true, union_all
 
 from payflow.core.states import AttemptStatus, PaymentStatus, RefundStatus
+from payflow.models.breach import AuditBreach
 from payflow.models.decision import Decision
 from payflow.models.health import GatewayHealth
 from payflow.models.notification import Notification
@@ -109,6 +110,18 @@ class Reports:
         """Those that do not answer."""
         with looking(self._engine) as connection:
             return set(connection.scalars(select(GatewayHealth.gateway).where(GatewayHealth.silent_until > now)))
+
+    def broken_invariants(self) -> dict[str, int]:
+        """Invariant → how many rows broke it when it was last looked at; empty when the books are sound."""
+        query = select(AuditBreach.invariant, AuditBreach.row_count).where(AuditBreach.gone_at.is_(None))
+        with looking(self._engine) as connection:
+            return {invariant: int(count) for invariant, count in connection.execute(query)}
+
+    def open_decisions(self) -> dict[str, int]:
+        """Kind of question about money → how many wait for a person."""
+        query = select(Decision.kind, func.count()).where(Decision.resolved_at.is_(None)).group_by(Decision.kind)
+        with looking(self._engine) as connection:
+            return {kind: int(count) for kind, count in connection.execute(query)}
 
     def orders_by_status(self) -> dict[str, int]:
         """How many orders stand where."""

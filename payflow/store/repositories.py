@@ -21,6 +21,7 @@ from payflow.core.states import OPEN_REFUND, BookingStatus, DisputeStatus, Refun
 from payflow.models.access import IdempotencyKey, ServiceKey, User, Workspace
 from payflow.models.base import Base, Transition
 from payflow.models.booking import Booking
+from payflow.models.breach import AuditBreach
 from payflow.models.decision import Decision
 from payflow.models.dispute import Dispute
 from payflow.models.gateway_call import GatewayCall
@@ -165,7 +166,18 @@ class Repositories(Claims):
             raise NotFound
         return row
 
-    def _insert_new(self, model: type[Base], rows: Sequence[Base], unique: list[str]) -> int:
+    def open_breaches(self) -> list[AuditBreach]:
+        """What the latest audit found broken, by invariant."""
+        query = select(AuditBreach).where(AuditBreach.gone_at.is_(None)).order_by(AuditBreach.invariant)
+        return list(self.session.scalars(query))
+
+    def insert_breaches(self, rows: Sequence[AuditBreach]) -> None:
+        """Store what was found; one open row per invariant."""
+        if rows:
+            self._insert_new(AuditBreach, rows)
+
+    def _insert_new(self, model: type[Base], rows: Sequence[Base], unique: list[str] | None = None) -> int:
+        """Insert what breaks no unique rule (the one over these columns, or any); how many."""
         columns = [column.key for column in inspect(model).column_attrs]
         values = [{key: getattr(row, key) for key in columns} for row in rows]
         insert = postgresql_insert if self.session.get_bind().dialect.name == "postgresql" else sqlite_insert

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 
 import pytest
 
 from payflow import staff_cli
 from payflow.cli import main
 from payflow.models.booking import Booking
+from payflow.models.breach import AuditBreach
+from payflow.models.decision import Decision
+from payflow.models.refund import Refund
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.unit_of_work import Transaction
 from tests.builders import Client
 from tests.house import ADA, House
+from web.app import create_app
+
+_LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[(info|warning|error)")
+"""Log lines, which go to stderr outside of tests."""
 
 
 @pytest.fixture
@@ -25,7 +33,7 @@ def typed(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
 def say(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     capsys.readouterr()
     status = main(words)
-    return status, "\n".join(line for line in capsys.readouterr().out.splitlines() if " [info " not in line)
+    return status, "\n".join(line for line in capsys.readouterr().out.splitlines() if not _LOGGED.match(line))
 
 
 @pytest.mark.usefixtures("typed")
@@ -72,6 +80,70 @@ def test_audit_passes_and_fails(house: House, capsys: pytest.CaptureFixture[str]
     assert booking_id in {one for breach in json.loads(out) for one in breach["ids"]}
     status, out = say(capsys, "audit")
     assert (status, booking_id in out) == (1, True)
+    row = house.rows(AuditBreach)[0]
+    assert (row.invariant, row.row_ids, row.gone_at) == ("I05", [booking_id], None)
+
+
+def test_audits_by_beat_put_a_breach_on_record_until_it_is_mended(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One row and one ERROR line an audit while it lasts, a gauge and a word in readiness; closed once it is mended."""
+    house.paid()
+    booking_id = house.booking()
+    probe = create_app(house.container).test_client()
+
+    def put(status: str) -> None:
+        def plant(tx: Transaction) -> None:
+            tx.get(Booking, booking_id).status = status
+
+        house.container.units.run(plant)
+
+    assert house.container.audits.run() == []
+    put("confirmed")
+    capsys.readouterr()
+    house.container.audits.run()
+    assert capsys.readouterr().out.count("audit.breach") == 1
+    house.later(3_600)
+    house.container.audits.run()
+    (row,) = house.rows(AuditBreach)
+    assert row.last_seen_at - row.created_at == timedelta(hours=1)
+    assert probe.get("/readyz").get_json()["broken_invariants"] == {"I05": 1}
+    assert 'payflow_audit_breaches{invariant="I05"} 1.0' in probe.get("/metrics").text
+    put("pending")
+    house.container.audits.run()
+    assert house.rows(AuditBreach)[0].gone_at == house.clock.now()
+    assert probe.get("/readyz").get_json()["broken_invariants"] == {}
+    put("confirmed")
+    house.container.audits.run()
+    assert [one.gone_at is None for one in house.rows(AuditBreach)] == [False, True]
+
+
+@pytest.mark.usefixtures("typed")
+def test_decisions_are_listed_with_their_age_and_answered(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """Too little money waits for a person, who gives it back from the terminal; history names the login."""
+    order_id, reference = house.initiated()
+    house.fault("wrong_amount", reference=reference, params={"delta": -500})
+    house.pay(reference)
+    house.ask(reference)
+    house.later(7_200)
+    status, out = say(capsys, "decisions")
+    assert status == 0
+    assert re.search(rf"{house.order_row(order_id).order_number} .* underpaid, 2 hours old", out)
+    assert "Suggested: refund." in out
+    decision_id = house.rows(Decision)[0].id
+    assert main(["decisions", decision_id]) == 1
+    assert "Say what to do: accept, refund, extend, ignore." in capsys.readouterr().err
+    assert say(capsys, "decisions", decision_id, "refund", "--note", "rang, ticket 7")[0] == 0
+    answered = house.rows(Decision)[0]
+    assert (answered.action, answered.note, answered.resolved_by) == (
+        "refund",
+        "rang, ticket 7",
+        staff_cli.operator().actor,
+    )
+    house.drain()
+    house.later(30)
+    assert [one.status for one in house.rows(Refund)] == ["completed"]
+    assert say(capsys, "decisions")[1].strip() == "0 open"
 
 
 @pytest.mark.usefixtures("typed")
