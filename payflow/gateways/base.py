@@ -208,6 +208,11 @@ class Gateway(Protocol):
         """Ask what became of a try. Safe to repeat."""
         ...
 
+    def end_page(self, attempt: AttemptRef) -> None:
+        """See to it that nothing can be paid at the page any more; at a gateway that has no way to, nothing happens.
+        Raises GatewayRejected when the page has come to an end by itself: then ask what became of the try."""
+        return  # for gateways whose pages end by time alone
+
     def check_refund(self, amount: Money) -> None:
         """Refuse locally (InvalidInput, `/amount`) what this gateway could never give back."""
 

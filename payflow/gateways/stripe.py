@@ -180,6 +180,15 @@ class StripeGateway(Gateway):
             raw=answer.raw,
         )
 
+    def end_page(self, attempt: AttemptRef) -> None:
+        """End an open session (Stripe API, Expire a Checkout Session). Without a key, which would keep a 500 alive."""
+        if attempt.session_id is None:
+            return
+        path = f"/v1/checkout/sessions/{path_part(attempt.session_id)}/expire"
+        headers = {"Stripe-Version": API_VERSION}
+        route = "/v1/checkout/sessions/{session}/expire"
+        self._transport.call(Call("end_page", "POST", path, route, is_question=False, headers=headers))
+
     def check_refund(self, amount: Money) -> None:
         """Refuse an amount Stripe cannot express."""
         to_wire(amount)

@@ -88,6 +88,8 @@ class Counterparty:
             charge = self._try_of(charge, outcome)
             if charge.status is ChargeStatus.PAID:
                 return "success"
+            if charge.details.get("is_closed"):
+                return "abandon"  # a page that was ended takes nothing
             if outcome in ("success", "late"):
                 spoilt = self._take(charge, FaultName.DECLINE, FaultName.ABANDON, FaultName.LATE_SUCCESS)
                 if spoilt is not None:

@@ -204,13 +204,13 @@ class GatewayCalls:
         """Ask what became of tries; ids of the orders that may have steps owed now."""
         if gateway not in self._gateways:
             return []
-        claimed, refs = self._units.run(partial(_claim_questions, gateway=gateway, ids=ids))
-        answers = self._side_by_side.run(gateway, partial(_ask, self._gateways[gateway]), refs)
+        claimed, questions = self._units.run(partial(_claim_questions, gateway=gateway, ids=ids))
+        answers = self._side_by_side.run(gateway, partial(_ask, self._gateways[gateway]), questions)
         orders: list[str] = []
-        for (attempt_id, order_id, _), answer in zip(refs, answers, strict=True):
-            seen = claimed[attempt_id]
+        for one, answer in zip(questions, answers, strict=True):
+            seen, attempt_id = claimed[one.attempt_id], one.attempt_id
             self._store(attempt_id, partial(self._store_answer, attempt_id=attempt_id, answer=answer, seen_due=seen))
-            orders.append(order_id)
+            orders.append(one.order_id)
         return orders
 
     def _store_answer(
@@ -228,7 +228,8 @@ class GatewayCalls:
     # -- expiry --------------------------------------------------------------------------------------------------
 
     def expire(self, order_ids: Sequence[str] | None = None) -> list[str]:
-        """End orders whose time is over, but ask the gateways first: paid there is paid here; no answer, not yet."""
+        """End orders whose time is over, but ask the gateways first and have them end their pages: paid there is paid
+        here; no answer, not yet."""
         if order_ids is None:
             open_orders = Order.status.in_((OrderStatus.PENDING, OrderStatus.PROCESSING))
             order_ids = claim_orders(self._units, open_orders, lease_seconds=CALL_LEASE_SECONDS)
@@ -236,8 +237,7 @@ class GatewayCalls:
             try:
                 for attempt in self._live_attempts(order_id):
                     if attempt.called_at is not None and attempt.gateway in self._gateways:
-                        one = (attempt.id, order_id, attempt_ref(attempt))
-                        answer = _ask(self._gateways[attempt.gateway], one)
+                        answer = _ask(self._gateways[attempt.gateway], _question(attempt, is_over=True))
                         step = partial(
                             self._store_answer, attempt_id=attempt.id, answer=answer, seen_due=attempt.due_at
                         )
@@ -270,11 +270,29 @@ class GatewayCalls:
             return None
 
 
-def _ask(gateway: Gateway, one: tuple[str, str, AttemptRef]) -> Verification:
-    """One question: (id, order id, how the gateway finds it)."""
-    attempt_id, order_id, ref = one
-    with concerning(About(order_id, attempt_id)):
-        return gateway.verify(ref)
+class _Question(NamedTuple):
+    """A try to ask about."""
+
+    attempt_id: str
+    order_id: str
+    ref: AttemptRef
+    is_over: bool
+    """Its order is not to be paid any more: a page that is still open is ended too, where the gateway can."""
+
+
+def _question(attempt: PaymentAttempt, *, is_over: bool) -> _Question:
+    return _Question(attempt.id, attempt.order_id, attempt_ref(attempt), is_over)
+
+
+def _ask(gateway: Gateway, one: _Question) -> Verification:
+    with concerning(About(one.order_id, one.attempt_id)):
+        answer = gateway.verify(one.ref)
+        if one.is_over and answer.found and answer.outcome is Outcome.PENDING:
+            try:
+                gateway.end_page(one.ref)
+            except GatewayRejected:
+                return gateway.verify(one.ref)  # it came to its end between the two calls
+        return answer
 
 
 def _claim(
@@ -291,11 +309,11 @@ def _claim(
 
 def _claim_questions(
     tx: Transaction, *, gateway: str, ids: Sequence[str] | None
-) -> tuple[dict[str, datetime | None], list[tuple[str, str, AttemptRef]]]:
-    """Claim tries to ask about: their due times as seen, and (id, order id, how the gateway finds it)."""
+) -> tuple[dict[str, datetime | None], list[_Question]]:
+    """Claim tries to ask about, with their due times as seen."""
     claimed = _claim(tx, gateway, AWAITS_VERIFY, ids, lease_seconds=ASK_LEASE_SECONDS)
     attempts = tx.many(PaymentAttempt, list(claimed))
-    return claimed, [(attempt.id, attempt.order_id, attempt_ref(attempt)) for attempt in attempts]
+    return claimed, [_question(attempt, is_over=attempt.status == AttemptStatus.ABANDONED) for attempt in attempts]
 
 
 def _renew(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt) -> None:

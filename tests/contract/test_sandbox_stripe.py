@@ -375,6 +375,14 @@ def test_expire_then_only_an_open_session_ends(stripe: Stripe) -> None:
     assert stripe.post("/v1/checkout/sessions/cs_test_9/expire").status_code == 404
 
 
+def test_pay_when_the_session_was_ended_then_nothing_is_taken(stripe: Stripe) -> None:
+    """Whoever still has the page open leaves without paying."""
+    name = stripe.create().json["id"]
+    stripe.post(f"/v1/checkout/sessions/{name}/expire")
+    stripe.pay()
+    assert stripe.get(f"/v1/checkout/sessions/{name}").json["payment_status"] == "unpaid"
+
+
 def test_unknown_ids_then_resource_missing(stripe: Stripe) -> None:
     """404 with Stripe's code, for odd ids too; one gateway's charge is no other's."""
     other = stripe.client.post(

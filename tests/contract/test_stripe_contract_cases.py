@@ -368,6 +368,26 @@ def test_case_38_an_expired_page_brought_nothing() -> None:
     assert (told.outcome, told.message) == (Outcome.FAILED, "The page expired before it was paid.")
 
 
+@responses.activate
+def test_a_page_is_ended_by_one_call_of_the_official_shape() -> None:
+    """POST …/expire, no key; ended already: a refusal; a try without a session: nothing is sent."""
+    url = f"{SESSIONS}/cs_test_1/expire"
+    responses.post(url, json=session("expired", url=None))
+    a_gateway().end_page(an_attempt())
+    request = responses.calls[0].request
+    validate_against_the_spec()
+    assert "Idempotency-Key" not in request.headers
+    a_gateway().end_page(an_attempt(session_id=None))
+    assert len(responses.calls) == 1
+    error = {
+        "type": "invalid_request_error",
+        "message": "Only Checkout Sessions with a status in [open] can be expired.",
+    }
+    responses.replace("POST", url, status=400, json={"error": error})
+    with pytest.raises(GatewayRejected):
+        a_gateway().end_page(an_attempt())
+
+
 @pytest.mark.parametrize(
     ("changes", "money"),
     [

@@ -126,6 +126,46 @@ def test_paid_at_the_gateway_is_paid_here_even_at_the_deadline(house: House) -> 
     assert house.statuses(order_id) == ("completed", "success", {"confirmed"})
 
 
+@pytest.mark.parametrize("way", ["expires", "is cancelled"])
+def test_a_page_is_ended_with_its_order_where_the_gateway_can(house: House, way: str) -> None:
+    """Stripe ends its session: nobody can pay for an order that is over, so nothing has to be given back."""
+    order_id, reference = house.initiated(gateway="stripe")
+    if way == "expires":
+        house.later(1_801)
+    else:
+        house.container.orders.cancel(ADA, order_id)
+        house.later(60)
+    assert house.order_row(order_id).status == ("expired" if way == "expires" else "cancelled")
+    assert house.calls("expire") == 1
+    house.pay(reference)
+    house.later(3_600)
+    assert (house.charges(reference), house.attempts(order_id)[0].status) == (0, "failed")
+    assert house.calls("expire") == 1, "a page that is ended is left alone"
+
+
+def test_a_page_that_came_to_its_end_meanwhile_is_asked_about_again(house: House) -> None:
+    """The customer has paid by a slow method: the session cannot be ended; the money comes late and is kept."""
+    order_id, reference = house.initiated(gateway="stripe")
+    house.fault("late_success", reference=reference, params={"after_seconds": 2_400})
+    house.pay(reference)
+    house.later(1_801)
+    assert house.order_row(order_id).status == "expired"
+    assert house.calls("expire") >= 1
+    house.later(3_600)
+    assert house.statuses(order_id) == ("completed", "success", {"confirmed"})
+
+
+def test_an_order_does_not_expire_while_its_page_cannot_be_ended(house: House) -> None:
+    """The gateway fails at ending the page: not yet; the order ends once it can."""
+    order_id, _ = house.initiated(gateway="stripe")
+    house.fault("error_500", operation="expire", times=1)
+    house.clock.advance(1_801)
+    house.step("orders.expire")
+    assert house.order_row(order_id).status == "processing"
+    house.later(60)
+    assert house.order_row(order_id).status == "expired"
+
+
 def test_an_order_does_not_expire_while_its_gateway_is_down(house: House) -> None:
     """No answer, not yet: the order keeps waiting and ends right once the gateway answers."""
     order_id, reference = house.initiated()
