@@ -5,6 +5,7 @@ Row ids are UUIDv7 (RFC 9562, section 5.7): they sort by creation, which keyset 
 
 from __future__ import annotations
 
+import re
 import secrets
 from datetime import datetime
 from typing import NewType
@@ -21,6 +22,10 @@ EventId = NewType("EventId", str)
 
 _ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
 """No 0/O and no 1/I: order numbers are read out on the telephone."""
+
+ORDER_NUMBER = re.compile(rf"ORD-\d{{8}}-[{_ALPHABET}]{{6}}")
+ORDER_CODE = re.compile(rf"[{_ALPHABET}]{{6}}")
+"""The end of an order number. No part of its date looks like one: a month has a 0 or a 1."""
 
 
 def new_id() -> str:

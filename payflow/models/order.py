@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, String
+from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from payflow.core.act import Act
@@ -43,6 +43,7 @@ class Order(Identified, Stateful, Owed, Base):
         CheckConstraint("status NOT IN ('paid', 'completed') OR paid_at IS NOT NULL", name="paid_has_a_time"),
         Index("ix_orders_user", "user_id", "id"),
         Index("ix_orders_workspace", "workspace_id", "id"),
+        Index("ix_orders_code", text("substr(order_number, 14)")),  # the part people read to each other
         partial_index("ix_orders_due", "due_at", where="due_at IS NOT NULL"),
     )
     entity = "order"

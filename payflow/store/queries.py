@@ -16,6 +16,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, false, func, or_, select, true
 
 from payflow.core.errors import NotFound
+from payflow.core.identifiers import ORDER_CODE, ORDER_NUMBER
 from payflow.core.states import OrderStatus
 from payflow.models.access import ServiceKey, Workspace
 from payflow.models.base import Transition
@@ -253,8 +254,17 @@ def conditions(model: type[Any], filters: Filters) -> Sequence[ColumnElement[boo
     if filters.created_before is not None:
         found.append(model.created_at < filters.created_before)
     if filters.search is not None:
-        found.append(Order.order_number.contains(filters.search.upper(), autoescape=True))
+        found.append(_is_named(filters.search.upper()))
     return found
+
+
+def _is_named(words: str) -> ColumnElement[bool]:
+    """Orders by number or by the code that ends it, through an index; by any other part of the number."""
+    if ORDER_NUMBER.fullmatch(words):
+        return Order.order_number == words
+    if ORDER_CODE.fullmatch(words):
+        return func.substr(Order.order_number, 14) == words
+    return Order.order_number.contains(words, autoescape=True)
 
 
 def page_of(connection: Connection, query: AnySelect, id_column: Any, size: int, cursor: Cursor | None) -> Page:

@@ -402,6 +402,8 @@ def test_rows_without_their_parents_are_refused(engine: Engine) -> None:
 # -- the schema is the models' ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:Skipped unsupported reflection of expression-based index")  # SQLite hides them
+@pytest.mark.filterwarnings("ignore:autogenerate skipping metadata-specified expression-based index")
 def test_migrated_schema_is_what_the_models_say(engine: Engine) -> None:
     """Alembic finds nothing to add, drop or alter between the migrated database and the models."""
     with engine.connect() as connection:
