@@ -70,11 +70,15 @@ class PayflowTask(Task[Any, Any]):
         assert self.places is not None
         with _doors.through(gateway or self.name, places=self.places, bell=bell) as owed:
             if owed is None:
+                self.turned_away(*args)
                 return None
             result = super().__call__(*args)
         for kind in owed:
             self.container.bells.ring(kind)
         return result
+
+    def turned_away(self, *_args: Any) -> None:
+        """The door was shut: here goes back what another task has claimed for this one."""
 
     def after_return(self, *_given: Any) -> None:
         """Celery is done but for the acknowledgement: a chain's next link is on its way."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from celery import shared_task
 
 from payflow.services.gateway_calls import BATCH
@@ -27,9 +29,19 @@ def verify(self: PayflowTask, gateway: str, ids: list[str] | None = None) -> Non
     _go_on(self, "refunds.verify", gateway, self.container.refund_calls.verify(gateway, ids))
 
 
+class _Adopting(PayflowTask):
+    """Reads lists for inbox rows that `webhooks.process` has claimed."""
+
+    abstract = True
+
+    def turned_away(self, *args: Any) -> None:
+        _gateway, event_ids, _attempt_ids = args
+        self.container.webhooks.give_back(event_ids)
+
+
 @shared_task(
     name="refunds.adopt",
-    base=PayflowTask,
+    base=_Adopting,
     bind=True,
     places=AT_A_GATEWAY,
     bell="webhooks.process",

@@ -53,7 +53,16 @@ class RefundAdoption:
             refs = [(row.id, row.order_id, attempt_ref(row)) for row in rows.many(PaymentAttempt, list(events))]
         lists = self._side_by_side.run(gateway, partial(_list, self._gateways[gateway]), refs)
         for (attempt_id, _, _), listed in zip(refs, lists, strict=True):
-            self._units.run(partial(_bring_in_line, attempt_id=attempt_id, event_ids=events[attempt_id], listed=listed))
+            try:
+                step = partial(_bring_in_line, attempt_id=attempt_id, event_ids=events[attempt_id], listed=listed)
+                self._units.run(step)
+            except PayflowError as error:
+                _log.error(
+                    "a gateway's refunds could not be stored",
+                    action="refund.store_failed",
+                    attempt_id=attempt_id,
+                    error=error.detail,
+                )
         return [order_id for _, order_id, _ in refs]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,8 @@ from payflow.services.dispute import record_dispute
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
-PROCESS_LEASE_SECONDS = 45
+PROCESS_LEASE_SECONDS = 15
+"""A refund's event is held so long for the task that reads the gateway's list; reading it twice is harmless."""
 BATCH = 64
 
 
@@ -76,6 +77,10 @@ class WebhookService:
             return Owed(attempts, refunds)
 
         return self._units.run(step)
+
+    def give_back(self, event_ids: Sequence[str]) -> None:
+        """End the claims on some events: whoever was to read their gateway's list could not begin."""
+        self._units.run(lambda tx: tx.end_claims(WebhookEvent, event_ids))
 
 
 def _inbox_row(gateway: str, hint: WebhookHint, at: datetime, correlation_id: str | None) -> WebhookEvent:

@@ -57,6 +57,15 @@ class Claims:
         )
         return {key: value for key, value in rows}  # noqa: C416 - rows, not pairs
 
+    def end_claims(self, model: type[Any], ids: Sequence[str]) -> None:
+        """End the leases on some rows that are still owed."""
+        self.session.execute(
+            update(model)
+            .where(model.id.in_(ids), model.due_at.is_not(None))
+            .values(claimed_until=None)
+            .execution_options(synchronize_session=False)
+        )
+
     def give_up_claims(self, model: type[Any], worker: str) -> int:
         """End the leases a worker of this name holds; how many."""
         done = self.session.execute(

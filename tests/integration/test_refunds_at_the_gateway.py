@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from payflow.models.ledger import LedgerPosting
 from payflow.models.refund import RefundReason
 from payflow.models.webhook_event import WebhookEvent
+from tasks import refunds
+from tasks.base import AT_A_GATEWAY, PayflowApp, _doors
 from tests.house import ADA, House
 
 pytestmark = pytest.mark.usefixtures("sound_in_the_end")
@@ -83,3 +87,29 @@ def test_a_refund_webhook_waits_while_the_gateway_is_down(house: House) -> None:
     assert not house.refunds(order_id)
     house.later(30)
     assert [refund.status for refund in house.refunds(order_id)] == ["completed"]
+
+
+def test_a_reader_who_is_turned_away_at_the_gateways_door_gives_its_events_back(house: House) -> None:
+    """All places at the gateway are taken: the inbox rows are free for the next round at once, not after a lease."""
+    order_id = house.paid()
+    payment = house.payment_row(order_id)
+    house.container.refunds.request_refund(ADA, payment.id, amount_minor=10_000, reason=RefundReason.OTHER)
+    house.drain()
+    house.clock.advance(4)
+    house.control("GET", "/sandbox/refunds")
+    for row in _refund_webhooks(house):
+        house.receive(row)
+    owed = house.container.webhooks.process()
+    assert "webhooks.process" not in house.container.sweeps.due(), "claimed for whoever reads the list"
+    app = PayflowApp("tests", set_as_current=False)
+    app.build_container = lambda: house.container  # type: ignore[method-assign]  # as worker.py does
+    app.finalize()
+    with contextlib.ExitStack() as everyone:
+        for _ in range(AT_A_GATEWAY):
+            everyone.enter_context(_doors.through("paystack", places=AT_A_GATEWAY, bell="payments.verify:paystack"))
+        event_ids, attempt_ids = map(list, zip(*owed.refunds["paystack"], strict=True))
+        app.tasks[refunds.adopt.name]("paystack", event_ids, attempt_ids)
+    assert "webhooks.process" in house.container.sweeps.due()
+    house.drain()
+    assert all(row.handled_at for row in house.rows(WebhookEvent))
+    assert house.refunds(order_id)[0].status == "completed"
