@@ -15,7 +15,7 @@ ARGS ?=
 
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help run demo test fmt lint types architecture check docs bench bench-hang accept faults lock audit-deps install install-test clean
+.PHONY: help run demo test fmt lint types architecture check docs bench bench-hang bench-lists accept faults lock audit-deps install install-test clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ faults: $(TEST_STAMP) ## The fault campaign: break everything while money moves,
 
 bench-hang: $(TEST_STAMP) ## What one hanging gateway costs the customers of the others
 	@$(PY) -m tests.benchmarks.hanging_gateway $(ARGS)
+
+bench-lists: $(TEST_STAMP) ## What lists and details cost beside a thousand orders and beside a million (PostgreSQL)
+	@$(PY) -m tests.benchmarks.lists $(ARGS)
 
 bench: $(TEST_STAMP) ## Measure throughput and latency on this machine
 	@$(PY) -m tests.benchmarks $(ARGS)
