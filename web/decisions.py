@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
+from payflow.store.shapes import Row
 from web import schemas
 from web.answers import answer
 from web.bodies import ById, DecisionQuery, Resolution
@@ -25,7 +26,7 @@ def list_decisions(query: DecisionQuery) -> Response:
         size=query.page_size,
         cursor=read_cursor(query.cursor),
     )
-    return answer(schemas.Decisions.model_validate({**links(page), "results": page.rows}))
+    return answer(schemas.Decisions.model_validate({**links(page), "results": [_aged(row) for row in page.rows]}))
 
 
 @api.post("/<uuid:id>/resolve/", responses={"200": schemas.Decision, **problems(403, 409)})
@@ -36,4 +37,9 @@ def resolve_decision(path: ById, body: Resolution) -> Response:
     closes the question. Who answered, when and why is kept.
     """
     web().decisions.resolve(caller(), str(path), body.action, note=body.note)
-    return answer(schemas.Decision.model_validate(web().reports.decision(str(path))))
+    return answer(schemas.Decision.model_validate(_aged(web().reports.decision(str(path)))))
+
+
+def _aged(row: Row) -> Row:
+    waited = (row["resolved_at"] or web().container.clock.now()) - row["created_at"]
+    return {**row, "age_seconds": int(waited.total_seconds())}

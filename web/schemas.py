@@ -5,7 +5,7 @@ Amounts are integers in minor units, moments RFC 3339 in UTC, ids UUIDs.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -201,6 +201,7 @@ class Decision(Shape):
     detail: str
     suggested_action: str
     created_at: Moment
+    age_seconds: Annotated[int, Field(description="How long it has waited, or did until it was resolved.")]
     resolved_at: Moment | None
     resolved_by: str | None
     action: str | None

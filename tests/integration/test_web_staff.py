@@ -90,7 +90,10 @@ def test_money_that_does_not_fit_is_put_before_staff_and_given_back(
     order_id = _underpaid(house)
     assert house.order_row(order_id).status == "processing"
     listed = operator.get("/payment/decisions/").get_json()["results"]
-    assert [one["kind"] for one in listed] == ["underpaid"]
+    assert [(one["kind"], one["age_seconds"]) for one in listed] == [("underpaid", 0)]
+    house.clock.advance(600)
+    listed = operator.get("/payment/decisions/").get_json()["results"]
+    assert listed[0]["age_seconds"] == 600
     decision = listed[0]
     assert admin.get("/payment/decisions/").get_json()["results"] == listed
     a_problem(ada.post(f"/payment/decisions/{decision['id']}/resolve/", {"action": "refund"}), 403)
