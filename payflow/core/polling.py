@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -50,3 +51,24 @@ INBOX_BACKOFF = Backoff(base_seconds=2, cap_seconds=HOUR, max_tries=20)
 OUTBOX_BACKOFF = Backoff(base_seconds=2, cap_seconds=HOUR, max_tries=20)
 GATEWAY_BACKOFF = Backoff(base_seconds=2, cap_seconds=10 * MINUTE, max_tries=1_000)
 """A gateway that is down is asked again until it answers; the order's own deadline ends the wait, not a counter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Fixed waits (seconds) for work that failed, each up to a twentieth longer so that many do not come back at once;
+    given up after the last."""
+
+    delays: tuple[int, ...]
+
+    def next_at(self, tries: int, now: datetime) -> datetime | None:
+        """When to try again after `tries` failures; None = it is given up."""
+        if tries > len(self.delays):
+            return None
+        seconds = self.delays[tries - 1]
+        return now + timedelta(seconds=seconds + secrets.randbelow(seconds // 20 + 1))
+
+
+WEBHOOK_SCHEDULE = Schedule(
+    (5, 5 * MINUTE, 30 * MINUTE, 2 * HOUR, 5 * HOUR, 10 * HOUR, 14 * HOUR, 20 * HOUR, 24 * HOUR)
+)
+"""That of the Standard Webhooks specification: ten tries in a little over three days."""
