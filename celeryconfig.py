@@ -18,7 +18,7 @@ broker_url = (
 _is_amqp = broker_url.startswith(("amqp", "pyamqp"))
 
 GATEWAY_QUEUES = tuple(gateway.queue for gateway in GATEWAYS)
-QUEUES = (*GATEWAY_QUEUES, "webhooks", "bookings", "notifications", "sweeps")
+QUEUES = (*GATEWAY_QUEUES, "webhooks", "bookings", "notifications", "deliveries", "sweeps")
 
 _arguments = {"x-queue-type": "quorum"} if _is_amqp else None
 task_queues = tuple(Queue(name, routing_key=name, queue_arguments=_arguments) for name in QUEUES)
@@ -29,6 +29,7 @@ task_routes = {
     "bookings.*": {"queue": "bookings"},
     "orders.*": {"queue": "sweeps"},
     "notifications.*": {"queue": "notifications"},
+    "deliveries.*": {"queue": "deliveries"},
     "sweeps.*": {"queue": "sweeps"},
 }
 """Tasks that call a gateway take its queue where they are sent: `gateway.NAME`."""

@@ -10,10 +10,10 @@ from celery.signals import celeryd_init, setup_logging, worker_ready
 from payflow import logs
 from payflow.container import Container, build
 from payflow.settings import Settings
-from tasks import bookings, broker_guard, notifications, payments, refunds, sweeps, webhooks
+from tasks import bookings, broker_guard, deliveries, notifications, payments, refunds, sweeps, webhooks
 from tasks.base import PayflowApp
 
-TASKS = (bookings, notifications, payments, refunds, sweeps, webhooks)
+TASKS = (bookings, deliveries, notifications, payments, refunds, sweeps, webhooks)
 """Importing these rooms registers their tasks."""
 
 

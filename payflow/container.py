@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from payflow import dispatch, failpoints, migrations
 from payflow.cache import Cache, NoCache, RedisCache
 from payflow.channels.email import EmailSender
+from payflow.channels.webhook import WebhookSender
 from payflow.core.clock import Clock, SystemClock
 from payflow.core.polling import PollPlan
 from payflow.gateways.base import Gateway
@@ -15,6 +16,7 @@ from payflow.gateways.calls import TransportOptions
 from payflow.gateways.registry import build_gateways
 from payflow.services.audit import AuditService
 from payflow.services.booking import BookingService
+from payflow.services.delivery import DeliveryService
 from payflow.services.gateway_calls import GatewayCalls
 from payflow.services.gateway_log import GatewayLog
 from payflow.services.health import HealthService
@@ -29,12 +31,13 @@ from payflow.services.routing import Routes
 from payflow.services.side_by_side import SideBySide
 from payflow.services.sweep import SweepService
 from payflow.services.webhook import WebhookService
+from payflow.services.webhook_endpoint import WebhookEndpointService
 from payflow.settings import Settings
 from payflow.store.engine import Database, make_engine
 from payflow.store.unit_of_work import Bells, UnitOfWork
 
 CALLS_AT_ONCE = 16
-"""Threads per process that wait for a batch's calls, for each gateway and for the mail server."""
+"""Threads per process that wait for a batch's calls, for each gateway, the mail server and receivers of webhooks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Container:
     bookings: BookingService
     webhooks: WebhookService
     notifications: NotificationService
+    webhook_endpoints: WebhookEndpointService
+    deliveries: DeliveryService
     gateway_calls: GatewayCalls
     refund_calls: RefundCalls
     refund_adoption: RefundAdoption
@@ -98,6 +103,7 @@ def build(
     orders = OrderService(units, clock, order_ttl_seconds=settings.order_ttl_seconds)
     refunds = RefundService(units, clock, gateways)
     email = EmailSender(settings.smtp_url, mail_from=settings.mail_from) if settings.smtp_url else None
+    sender = WebhookSender(allow_private=settings.webhook_allow_private)
     return Container(
         settings=settings,
         clock=clock,
@@ -120,6 +126,8 @@ def build(
         bookings=BookingService(units, clock),
         webhooks=WebhookService(units, clock, gateways),
         notifications=NotificationService(units, clock, email, side_by_side),
+        webhook_endpoints=WebhookEndpointService(units, sender),
+        deliveries=DeliveryService(units, clock, sender, side_by_side),
         gateway_calls=GatewayCalls(
             units,
             clock,

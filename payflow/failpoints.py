@@ -62,6 +62,8 @@ STEPS: Mapping[str, str] = {
     "fanout": "notification.NotificationService.fan_out",
     "deliver.claim": "notification.NotificationService.deliver.claim",
     "deliver.record": "notification.NotificationService.deliver.store",
+    "send.claim": "delivery._claim",
+    "send.record": "delivery._store",
     "sweep.give_up_claims": "sweep.SweepService.give_up_claims",
 }
 """Transactions: name → the function that is the step. Edges are `before_commit` and `after_commit`, and in the web
@@ -82,6 +84,7 @@ TASKS = (
     "webhooks.process",
     "notifications.fan_out",
     "notifications.deliver",
+    "deliveries.send",
     "sweeps.due",
 )
 """Tasks: `before_ack` is after the body and the next link's publication, before the message is acknowledged."""

@@ -66,6 +66,8 @@ class Settings:
     """Origins whose pages may call the API from a browser."""
     gateway_log_days: int
     """How long the gateway log is kept."""
+    webhook_allow_private: bool
+    """Whether outbound webhooks may go to private addresses and over plain http (never in live mode)."""
     demo: bool
     """Whether the demo page and its logins are served (never in live mode)."""
     sandbox_url: str | None
@@ -119,6 +121,7 @@ class Settings:
             trusted_proxies=env.integer("PAYFLOW_TRUSTED_PROXIES", 0),
             cors_origins=tuple(env.origin("PAYFLOW_CORS_ORIGINS", word) for word in env.words("PAYFLOW_CORS_ORIGINS")),
             gateway_log_days=env.integer("PAYFLOW_GATEWAY_LOG_DAYS", 30, least=1),
+            webhook_allow_private=env.flag("PAYFLOW_WEBHOOK_ALLOW_PRIVATE"),
             demo=env.flag("PAYFLOW_DEMO"),
             sandbox_url=env.optional("PAYFLOW_SANDBOX_URL"),
             failpoints=_failpoints(env),
@@ -132,6 +135,10 @@ class Settings:
             raise ConfigurationError("PAYFLOW_FAILPOINTS cannot be set in live mode: it breaks processes on purpose.")
         if self.demo:
             raise ConfigurationError("PAYFLOW_DEMO cannot be on in live mode: it hands out logins.")
+        if self.webhook_allow_private:
+            raise ConfigurationError(
+                "PAYFLOW_WEBHOOK_ALLOW_PRIVATE cannot be on in live mode: it opens the inner network."
+            )
         if self.jwt_secret is not None and self.jwt_secret.startswith("development-"):
             raise ConfigurationError("PAYFLOW_JWT_SECRET is a development secret; live mode needs one of its own.")
         for gateway in self.gateways.values():

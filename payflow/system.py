@@ -25,7 +25,7 @@ from payflow.embedded import HOST, free_port, is_port_free
 
 ROOT = Path(__file__).resolve().parent.parent
 MONEY_QUEUES = ",".join(gateway.queue for gateway in GATEWAYS)
-CORE_QUEUES = "webhooks,bookings,notifications,sweeps"
+CORE_QUEUES = "webhooks,bookings,notifications,deliveries,sweeps"
 WORKERS = ("money", "core")
 PARTS = ("sandbox", "web", "money", "core", "beat", "flower")
 """Everything but the embedded broker, which comes by itself when no broker is named."""
@@ -146,6 +146,7 @@ def child_environment(
         "PAYFLOW_WEB_PORT": str(ports.web),
         "PAYFLOW_SMTP_URL": f"smtp://{HOST}:{ports.smtp}",
         "PAYFLOW_DEMO": "1",
+        "PAYFLOW_WEBHOOK_ALLOW_PRIVATE": "1",
         "PAYFLOW_SANDBOX_URL": sandbox,
         "PAYFLOW_MODE": "test",
     }

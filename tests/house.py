@@ -135,6 +135,7 @@ class House:
             "orders.expire": house.gateway_calls.expire,
             "notifications.fan_out": house.notifications.fan_out,
             "notifications.deliver": house.notifications.deliver,
+            "deliveries.send": house.deliveries.send,
             "webhooks.process": house.webhooks.process,
         }
         done = steps[name](*([gateway] if gateway else []))

@@ -280,7 +280,7 @@ def celery_app_module() -> str:
 
 @pytest.fixture
 def celery_worker_queues() -> Sequence[str]:
-    return ("sweeps", "webhooks", "bookings", "notifications", *(gateway.queue for gateway in GATEWAYS))
+    return ("sweeps", "webhooks", "bookings", "notifications", "deliveries", *(gateway.queue for gateway in GATEWAYS))
 
 
 @pytest.fixture

@@ -27,6 +27,14 @@ class EventType(StrEnum):
     PAYMENT_EXCESS = "PAYMENT_EXCESS"
 
 
+def outside_name(kind: str) -> str:
+    """A type's name in outbound webhooks: `payment.completed`."""
+    return kind.lower().replace("_", ".", 1)
+
+
+TYPE_BY_OUTSIDE_NAME = {outside_name(kind): kind for kind in EventType}
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """A fact about one order.

@@ -14,6 +14,7 @@ from payflow.models import (  # noqa: F401 - importing them registers the tables
     outbox,
     payment,
     refund,
+    webhook_endpoint,
     webhook_event,
 )
 from payflow.models.base import Base as Base

@@ -83,6 +83,11 @@ class Caller:
         )
 
     @property
+    def staff_sight(self) -> Visibility:
+        """Rows of workspaces the caller decides for, its own left out."""
+        return Visibility(workspace_ids=tuple(self.administered), everything=self.all_workspaces)
+
+    @property
     def is_staff(self) -> bool:
         """Whether there is any workspace the caller decides for."""
         return self.all_workspaces or bool(self.administered)

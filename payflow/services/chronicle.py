@@ -9,6 +9,7 @@ from datetime import datetime
 from payflow.core.money import Money
 from payflow.models.gateway_call import GatewayCall
 from payflow.models.notification import Notification
+from payflow.models.webhook_endpoint import WebhookDelivery
 from payflow.store.timeline import OrderRecord
 
 
@@ -99,6 +100,15 @@ def _told_to_people(record: OrderRecord) -> Iterator[Entry]:
     for message in record.messages:
         at = message.sent_at or message.parked_at or message.created_at
         yield Entry(at, "notification", _message_words(message), message.id, correlation_id=message.correlation_id)
+    for row in record.deliveries:
+        at = row.delivered_at or row.parked_at or row.tried_at or row.created_at
+        yield Entry(at, "delivery", _delivery_words(row), row.id, correlation_id=row.correlation_id)
+
+
+def _delivery_words(row: WebhookDelivery) -> str:
+    state = "taken" if row.delivered_at else "given up" if row.parked_at else "not taken yet"
+    said = f"{row.type} to webhook endpoint {row.endpoint_id} {state} after {row.tries_made} tries"
+    return said + (f": {row.error}" if row.error else "")
 
 
 def _message_words(row: Notification) -> str:

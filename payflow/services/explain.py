@@ -200,6 +200,8 @@ def _next(record: OrderRecord) -> Iterator[Next]:
         yield from _owed(f"{published.type} is told to its recipients.", published)
     for message in record.messages:
         yield from _owed(f"The {message.channel} message “{message.title}” is sent.", message)
+    for delivery in record.deliveries:
+        yield from _owed(f"{delivery.type} is sent to webhook endpoint {delivery.endpoint_id}.", delivery)
 
 
 def _owed(what: str, row: Any) -> Iterator[Next]:

@@ -19,7 +19,9 @@ from payflow.core.polling import EMAIL_BACKOFF, OUTBOX_BACKOFF
 from payflow.models.notification import Channel, Notification
 from payflow.models.outbox import OutboxEvent
 from payflow.services.access import Caller
+from payflow.services.delivery import deliveries_of
 from payflow.services.side_by_side import SideBySide
+from payflow.store import outgoing
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
@@ -42,12 +44,20 @@ class NotificationService:
         self._units, self._clock, self._email, self._side_by_side = units, clock, email, side_by_side
 
     def fan_out(self, order_ids: Sequence[str] | None = None) -> list[str]:
-        """Write the messages of published events (of some orders, or of all that are due); ids still to deliver."""
+        """Write the messages of published events (of some orders, or of all that are due); ids of letters to deliver.
+
+        The subscribers are locked before their events are claimed: what a workspace is told is numbered in order.
+        """
 
         def step(tx: Transaction) -> list[str]:
-            where = () if order_ids is None else (OutboxEvent.order_id.in_(order_ids),)
+            workspaces = outgoing.workspaces_with_news(tx, tx.act.at, order_ids, BATCH)
+            subscribers = outgoing.lock_subscribers(tx, workspaces)
+            where = [OutboxEvent.workspace_id.in_(workspaces)]
+            if order_ids is not None:
+                where.append(OutboxEvent.order_id.in_(order_ids))
             claimed = tx.claim(OutboxEvent, now=tx.act.at, lease_seconds=LEASE_SECONDS, limit=BATCH, where=where)
             messages: list[Notification] = []
+            deliveries: list[dict[str, Any]] = []
             for event in tx.many(OutboxEvent, list(claimed)):
                 try:
                     rows = self._messages(event)
@@ -55,10 +65,14 @@ class NotificationService:
                     _poison(event, tx, error)
                     continue
                 messages += rows
+                deliveries += deliveries_of(event, subscribers, tx.act.at)
                 event.fanned_out_at = tx.act.at
                 event.settle_due(None, seen=event.due_at)
                 tx.touched(f"notifications:user:{event.user_id}")
             tx.insert_notifications(messages)
+            outgoing.insert_deliveries(tx, deliveries)
+            if deliveries:
+                tx.ring("deliveries.send")
             owed = [row.id for row in messages if row.due_at is not None]
             if owed:
                 tx.ring("notifications.deliver")

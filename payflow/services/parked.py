@@ -11,15 +11,22 @@ from payflow import logs
 from payflow.core.errors import InvalidInput, NotFound
 from payflow.models.notification import Notification
 from payflow.models.outbox import OutboxEvent
+from payflow.models.webhook_endpoint import WebhookDelivery
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
-_KINDS: dict[str, type[Any]] = {"webhook": WebhookEvent, "event": OutboxEvent, "notification": Notification}
+_KINDS: dict[str, type[Any]] = {
+    "webhook": WebhookEvent,
+    "event": OutboxEvent,
+    "notification": Notification,
+    "delivery": WebhookDelivery,
+}
 _BELLS = {
     "webhook": "webhooks.process",
     "event": "notifications.fan_out",
     "notification": "notifications.deliver",
+    "delivery": "deliveries.send",
 }
 
 
@@ -28,7 +35,7 @@ class Parked:
     """One row that waits for a person."""
 
     kind: str
-    """`webhook`, `event` or `notification`."""
+    """`webhook`, `event`, `notification` or `delivery`."""
     id: str
     parked_at: datetime
     what: str
@@ -83,9 +90,11 @@ def _find(tx: Transaction, row_id: str) -> tuple[str, Any]:
     raise NotFound(f"Nothing parked has the id {row_id}.")
 
 
-def _words(row: WebhookEvent | OutboxEvent | Notification) -> str:
+def _words(row: WebhookEvent | OutboxEvent | Notification | WebhookDelivery) -> str:
     if isinstance(row, WebhookEvent):
         return f"{row.gateway} {row.event_type} for {row.reference or row.transaction_id or 'no reference'}"
     if isinstance(row, OutboxEvent):
         return f"{row.type} could not be told to its recipients"
+    if isinstance(row, WebhookDelivery):
+        return f"{row.type} to webhook endpoint {row.endpoint_id}: {row.error or 'no reason given'}"
     return f"{row.channel} “{row.title}”: {row.error or 'no reason given'}"

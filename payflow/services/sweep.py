@@ -13,6 +13,7 @@ from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import PaymentAttempt
 from payflow.models.refund import Refund
+from payflow.models.webhook_endpoint import WebhookDelivery
 from payflow.models.webhook_event import WebhookEvent
 from payflow.services.gateway_calls import AWAITS_INITIATE, AWAITS_VERIFY
 from payflow.store.repositories import Repositories
@@ -22,7 +23,7 @@ KEY_LIFE_HOURS = 72
 BATCH = 1_000
 """Rows thrown away in one transaction."""
 BATCHES_AT_ONCE = 100
-OWED = (Order, PaymentAttempt, Refund, WebhookEvent, OutboxEvent, Notification)
+OWED = (Order, PaymentAttempt, Refund, WebhookEvent, OutboxEvent, Notification, WebhookDelivery)
 
 
 class SweepService:
@@ -42,6 +43,7 @@ class SweepService:
                 ("webhooks.process", rows.any_due(WebhookEvent, now)),
                 ("notifications.fan_out", rows.any_due(OutboxEvent, now)),
                 ("notifications.deliver", rows.any_due(Notification, now)),
+                ("deliveries.send", rows.any_due(WebhookDelivery, now)),
                 ("bookings.confirm", rows.any_due(Order, now, Order.status == OrderStatus.PAID)),
                 (
                     "bookings.release",

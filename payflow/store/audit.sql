@@ -1,5 +1,5 @@
 -- What must hold, each as a query that returns the offenders as `id`, none when the books are sound. Read by audit.py.
--- I01 to I30 are the invariants of the reliability notes in this schema's words; I31 is this house's own.
+-- I01 to I30 are the invariants of the reliability notes in this schema's words; I31 to I33 are this house's own.
 -- SQLite and PostgreSQL speak all of it. Bound: :overdue (now less the target), :far, :edges (legal moves), :told (events
 -- customers hear of). All but I19 and I25, which tell of overdue work, hold at every moment.
 
@@ -127,6 +127,7 @@ UNION ALL SELECT o.id FROM orders o WHERE o.status = 'paid' AND o.due_at IS NULL
 UNION ALL SELECT id FROM outbox_events WHERE fanned_out_at IS NULL AND parked_at IS NULL AND due_at IS NULL
 UNION ALL SELECT id FROM notifications WHERE sent_at IS NULL AND parked_at IS NULL AND due_at IS NULL
 UNION ALL SELECT id FROM webhook_events WHERE handled_at IS NULL AND parked_at IS NULL AND due_at IS NULL
+UNION ALL SELECT id FROM webhook_deliveries WHERE delivered_at IS NULL AND parked_at IS NULL AND due_at IS NULL
 
 -- @I19 nothing is overdue by more than the target
 SELECT id FROM payment_attempts WHERE due_at < :overdue AND status NOT IN ('succeeded', 'mismatched')
@@ -135,6 +136,7 @@ UNION ALL SELECT id FROM orders WHERE due_at < :overdue
 UNION ALL SELECT id FROM outbox_events WHERE due_at < :overdue
 UNION ALL SELECT id FROM notifications WHERE due_at < :overdue
 UNION ALL SELECT id FROM webhook_events WHERE due_at < :overdue
+UNION ALL SELECT id FROM webhook_deliveries WHERE due_at < :overdue
 
 -- @I20 every move the world hears of was told once, and nothing else was
 WITH told (entity, goal, but_not_from, event) AS (VALUES
@@ -210,3 +212,16 @@ WHERE o.status IN ('expired', 'cancelled') OR (o.status = 'refunded' AND o.due_a
 -- @I31 a booking whose own money is back keeps no slot (unless its release is owed)
 SELECT b.id FROM bookings b JOIN refunds r ON r.booking_id = b.id AND r.status = 'completed'
 JOIN orders o ON o.id = r.order_id WHERE b.status = 'confirmed' AND o.due_at IS NULL
+
+-- @I32 an event that was fanned out has one delivery for each endpoint that was subscribed to it at that time
+SELECT e.id FROM outbox_events e JOIN webhook_endpoints w ON w.workspace_id = e.workspace_id AND w.enabled
+AND w.subscribed_at < e.fanned_out_at AND (w.events = '' OR ' ' || w.events || ' ' LIKE '% ' || e.type || ' %')
+WHERE 1 <> (SELECT COUNT(*) FROM webhook_deliveries d WHERE d.event_id = e.id AND d.endpoint_id = w.id)
+UNION ALL SELECT d.id FROM webhook_deliveries d JOIN webhook_endpoints w ON w.id = d.endpoint_id
+JOIN outbox_events e ON e.id = d.event_id WHERE e.workspace_id <> w.workspace_id OR e.type <> d.type
+
+-- @I33 a delivered webhook was answered with 2xx, and every try is on record
+SELECT d.id FROM webhook_deliveries d WHERE d.delivered_at IS NOT NULL AND NOT EXISTS (
+  SELECT 1 FROM webhook_tries t WHERE t.delivery_id = d.id AND t.http_status BETWEEN 200 AND 299)
+UNION ALL SELECT d.id FROM webhook_deliveries d
+WHERE d.tries_made <> (SELECT COUNT(*) FROM webhook_tries t WHERE t.delivery_id = d.id)

@@ -139,17 +139,17 @@ class Queries:
 
     def booking(self, sight: Visibility, booking_id: str) -> Row:
         with looking(self._engine) as connection:
-            return _one(connection, booking_columns().where(Booking.id == booking_id, sight.of(Booking)))
+            return one_row(connection, booking_columns().where(Booking.id == booking_id, sight.of(Booking)))
 
     def order(self, sight: Visibility, order_id: str) -> Row:
         """With its `bookings` and `payment` (or None). A closed order still names the bookings it had."""
         with looking(self._engine) as connection:
-            order = _one(connection, order_columns().where(Order.id == order_id, sight.of(Order)))
+            order = one_row(connection, order_columns().where(Order.id == order_id, sight.of(Order)))
             on_it = booking_columns().join(OrderBooking, OrderBooking.booking_id == Booking.id)
             on_it = on_it.where(OrderBooking.order_id == order_id).order_by(Booking.id)
             if order["status"] not in _CLOSED:
                 on_it = on_it.where(OrderBooking.active)
-            order["bookings"] = _all(connection, on_it)
+            order["bookings"] = all_rows(connection, on_it)
             payment = connection.execute(payment_columns().where(Payment.order_id == order_id)).mappings().one_or_none()
             order["payment"] = present_payment(dict(payment)) if payment else None
             return order
@@ -158,11 +158,11 @@ class Queries:
         """With `attempts` and `history`. The gateways' own answers are under `gateway_response`, for staff's eyes."""
         with looking(self._engine) as connection:
             payment = present_payment(
-                _one(connection, payment_columns().where(Payment.id == payment_id, sight.of(Payment)))
+                one_row(connection, payment_columns().where(Payment.id == payment_id, sight.of(Payment)))
             )
             tries = select(*ATTEMPT_COLUMNS).where(PaymentAttempt.payment_id == payment_id).order_by(PaymentAttempt.id)
-            payment["attempts"] = _all(connection, tries)
-            payment["history"] = _all(
+            payment["attempts"] = all_rows(connection, tries)
+            payment["history"] = all_rows(
                 connection,
                 select(
                     Transition.from_status.label("from"),
@@ -177,7 +177,7 @@ class Queries:
 
     def refund(self, sight: Visibility, refund_id: str) -> Row:
         with looking(self._engine) as connection:
-            return _one(connection, refund_columns().where(Refund.id == refund_id, sight.of(Refund)))
+            return one_row(connection, refund_columns().where(Refund.id == refund_id, sight.of(Refund)))
 
     # -- small looks ---------------------------------------------------------------------------------------------
 
@@ -272,7 +272,7 @@ def page_of(connection: Connection, query: AnySelect, id_column: Any, size: int,
     is_backward = cursor is not None and cursor.is_backward
     if cursor is not None:
         query = query.where(id_column > cursor.row_id if is_backward else id_column < cursor.row_id)
-    rows = _all(connection, query.order_by(id_column.asc() if is_backward else id_column.desc()).limit(size + 1))
+    rows = all_rows(connection, query.order_by(id_column.asc() if is_backward else id_column.desc()).limit(size + 1))
     goes_on, rows = len(rows) > size, rows[:size]
     if is_backward:
         rows.reverse()
@@ -287,12 +287,14 @@ def page_of(connection: Connection, query: AnySelect, id_column: Any, size: int,
     )
 
 
-def _one(connection: Connection, query: AnySelect) -> Row:
+def one_row(connection: Connection, query: AnySelect) -> Row:
+    """The one row there is. Raises NotFound."""
     found = connection.execute(query).mappings().one_or_none()
     if found is None:
         raise NotFound
     return dict(found)
 
 
-def _all(connection: Connection, query: AnySelect) -> list[Row]:
+def all_rows(connection: Connection, query: AnySelect) -> list[Row]:
+    """All of them, as dicts."""
     return [dict(row) for row in connection.execute(query).mappings()]

@@ -21,6 +21,7 @@ from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Approval, Refund
+from payflow.models.webhook_endpoint import WebhookDelivery
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.engine import Database, looking, reader
 from payflow.store.queries import Cursor, Filters, Page, Visibility, conditions, page_of
@@ -37,10 +38,16 @@ _DUE: dict[str, type[Any]] = {
     "webhooks": WebhookEvent,
     "events": OutboxEvent,
     "notifications": Notification,
+    "deliveries": WebhookDelivery,
     "orders": Order,
 }
 """Kind of owed work → the rows that carry its due time."""
-_PARKED: dict[str, type[Any]] = {"webhooks": WebhookEvent, "events": OutboxEvent, "notifications": Notification}
+_PARKED: dict[str, type[Any]] = {
+    "webhooks": WebhookEvent,
+    "events": OutboxEvent,
+    "notifications": Notification,
+    "deliveries": WebhookDelivery,
+}
 """Kind of work that can be parked → its rows."""
 
 

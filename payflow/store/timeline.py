@@ -23,6 +23,7 @@ from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund
+from payflow.models.webhook_endpoint import WebhookDelivery
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.repositories import Repositories
 
@@ -44,6 +45,7 @@ class OrderRecord:
     webhooks: Sequence[WebhookEvent]
     events: Sequence[OutboxEvent]
     messages: Sequence[Notification]
+    deliveries: Sequence[WebhookDelivery]
     postings: Sequence[LedgerPosting]
 
 
@@ -81,6 +83,7 @@ def read_order(rows: Repositories, order_id: str) -> OrderRecord | None:
         webhooks=_all(rows, WebhookEvent, _speaks_of(attempts, refunds)),
         events=_all(rows, OutboxEvent, OutboxEvent.order_id == order.id),
         messages=_all(rows, Notification, Notification.order_id == order.id),
+        deliveries=_all(rows, WebhookDelivery, WebhookDelivery.order_id == order.id),
         postings=_all(rows, LedgerPosting, LedgerPosting.order_id == order.id),
     )
 

@@ -364,7 +364,9 @@ def test_webhook_nobody_can_place_is_parked_in_sight(house: House) -> None:
     row = house.rows(WebhookEvent)[0]
     assert (row.outcome, row.due_at, row.handled_at) == ("unmatched", None, None)
     assert row.parked_at is not None
-    assert probe.get("/readyz").get_json()["parked"] == {"webhooks": 1, "events": 0, "notifications": 0}
+    assert probe.get("/readyz").get_json()["parked"] == {
+        "webhooks": 1, "events": 0, "notifications": 0, "deliveries": 0,
+    }  # fmt: skip
     assert 'payflow_parked{kind="webhooks"} 1.0' in probe.get("/metrics").get_data(as_text=True)
 
 

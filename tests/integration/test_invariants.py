@@ -25,11 +25,13 @@ from payflow.models.order import Order, OrderBooking
 from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund, RefundReason
+from payflow.models.webhook_endpoint import WebhookDelivery, WebhookTry
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.audit import Breach, breaches, invariants
 from payflow.store.repositories import Repositories
 from tests.databases import clean_database
-from tests.house import ADA, SECRET, House, open_house
+from tests.house import ADA, PLATFORM, SECRET, WORKSPACE, House, open_house
+from tests.receivers import a_receiver
 from tests.rows import NOW, a_booking, a_notification, a_posting, a_refund, an_attempt
 from tests.soundness import assert_same_money, audit
 
@@ -58,6 +60,7 @@ class World:
         self.refunds: dict[str, Refund] = {one.order_id: one for one in rows(Refund)}
         self.events: list[OutboxEvent] = rows(OutboxEvent)
         self.webhooks: list[WebhookEvent] = rows(WebhookEvent)
+        self.deliveries: list[WebhookDelivery] = rows(WebhookDelivery)
         self.history: list[Transition] = rows(Transition)
         orders = (self.paid, self.open, self.fresh)
         self.items: list[OrderBooking] = [item for one in orders for item in self.house.order_row(one).items]
@@ -66,8 +69,13 @@ class World:
 @pytest.fixture(scope="module")
 def world(migrated_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder: Path = tmp_path_factory.mktemp("world")
-    with clean_database(migrated_database, folder) as url, open_house(url) as house:
+    with (
+        clean_database(migrated_database, folder) as url,
+        open_house(url, PAYFLOW_WEBHOOK_ALLOW_PRIVATE="1") as house,
+        a_receiver() as receiver,
+    ):
         expired, _ = house.initiated()
+        house.container.webhook_endpoints.create(PLATFORM, WORKSPACE, url=receiver.url)
         house.later(1_801)
         paid = house.paid()
         house.container.bookings.cancel(ADA, house.order_row(paid).items[0].booking_id)
@@ -299,6 +307,8 @@ def a_success_nobody_heard_of(world: World, session: Session) -> str:
     payment = world.payments[world.paid]
     event = event_of(world, payment.id, "PAYMENT_COMPLETED")
     session.execute(delete(Notification).where(Notification.event_id == event.id))
+    session.execute(delete(WebhookTry))
+    session.execute(delete(WebhookDelivery).where(WebhookDelivery.event_id == event.id))
     session.execute(delete(OutboxEvent).where(OutboxEvent.id == event.id))
     return payment.id
 
@@ -378,6 +388,21 @@ def given_back_and_kept(world: World, session: Session) -> str:
 # -- the tests ---------------------------------------------------------------------------------------------------------
 
 
+@plants("I32")
+def an_endpoint_not_told(world: World, session: Session) -> str:
+    event = event_of(world, world.payments[world.paid].id, "PAYMENT_COMPLETED")
+    session.execute(delete(WebhookTry))
+    session.execute(delete(WebhookDelivery).where(WebhookDelivery.event_id == event.id))
+    return event.id
+
+
+@plants("I33")
+def delivered_without_an_answer(world: World, session: Session) -> str:
+    row = world.deliveries[0]
+    session.execute(update(WebhookTry).where(WebhookTry.delivery_id == row.id).values(http_status=302))
+    return row.id
+
+
 def test_sound_books_have_no_breach(world: World) -> None:
     """Paid, given back whole and in part, overpaid, mismatched, expired, open, untouched: nothing is found."""
     assert audit(world.house, slo_seconds=60) == []
@@ -386,7 +411,7 @@ def test_sound_books_have_no_breach(world: World) -> None:
 
 def test_every_invariant_has_a_plant() -> None:
     """No rule is trusted that was never seen to bite."""
-    assert [one.id for one in invariants()] == [f"I{number:02d}" for number in range(1, 32)]
+    assert [one.id for one in invariants()] == [f"I{number:02d}" for number in range(1, 34)]
     assert sorted(PLANTS) == [one.id for one in invariants()]
 
 

@@ -54,6 +54,7 @@ def test_least_environment_gives_the_documented_defaults() -> None:
         ("PAYFLOW_GATEWAY_LOG_DAYS", "1", "gateway_log_days", 1),
         ("PAYFLOW_WEB_PORT", "8080", "web_port", 8_080),
         ("PAYFLOW_MAX_BODY_BYTES", "1024", "max_body_bytes", 1_024),
+        ("PAYFLOW_WEBHOOK_ALLOW_PRIVATE", "1", "webhook_allow_private", True),
         ("PAYFLOW_DEMO", "yes", "demo", True),
         ("PAYFLOW_DEMO", "0", "demo", False),
         ("PAYFLOW_SANDBOX_URL", "http://127.0.0.1:9000", "sandbox_url", "http://127.0.0.1:9000"),
@@ -115,6 +116,7 @@ def test_what_cannot_work_stops_the_start_and_names_its_variable(environ: dict[s
     ("more", "named"),
     [
         ({"PAYFLOW_DEMO": "1"}, "PAYFLOW_DEMO"),
+        ({"PAYFLOW_WEBHOOK_ALLOW_PRIVATE": "1"}, "PAYFLOW_WEBHOOK_ALLOW_PRIVATE"),
         ({"PAYFLOW_JWT_SECRET": "development-" + "x" * 32}, "PAYFLOW_JWT_SECRET"),
         ({"PAYSTACK_SECRET_KEY": "sk_test_one"}, "PAYSTACK_SECRET_KEY"),
         ({"STRIPE_SECRET_KEY": "rk_test_one", "STRIPE_WEBHOOK_SECRET": "whsec_1"}, "STRIPE_SECRET_KEY"),

@@ -1,0 +1,15 @@
+"""Outbound webhooks: a queue of their own, and few threads at once, so that slow receivers hold up nobody else."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from tasks.base import PayflowTask
+
+
+@shared_task(name="deliveries.send", base=PayflowTask, bind=True, places=2)
+def send(self: PayflowTask) -> None:
+    """Send what is due, a batch at a time."""
+    self.awake()
+    if self.container.deliveries.send():
+        self.container.bells.ring("deliveries.send")
