@@ -33,6 +33,7 @@ from web import (
     rate_limits,
     refunds,
     reports,
+    webhook_endpoints,
     webhooks,
     workspaces,
 )
@@ -48,6 +49,7 @@ SECTIONS = (
     payments.api,
     refunds.api,
     webhooks.api,
+    webhook_endpoints.api,
     notifications.api,
     workspaces.api,
     reports.api,

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
+from payflow.core.destinations import LONGEST_URL
+from payflow.core.events import TYPE_BY_OUTSIDE_NAME
 from payflow.core.gateways import NAMES
 from payflow.core.money import MAX_MINOR
 from payflow.core.states import BookingStatus, OrderStatus, PaymentStatus, RefundStatus
@@ -114,6 +116,52 @@ class PolicyChange(Body):
     enabled_gateways: Annotated[list[Name], Field(max_length=20)] | None = None
 
 
+EventNames = Annotated[
+    list[Annotated[str, StringConstraints(strict=True, max_length=32), Field(examples=list(TYPE_BY_OUTSIDE_NAME))]],
+    Field(strict=True, max_length=64, description="Which events it wants, as `payment.completed`; none = all."),
+]
+ReceiverUrl = Annotated[
+    str,
+    StringConstraints(strict=True, min_length=1, max_length=LONGEST_URL),
+    Field(description="https, on the public internet."),
+]
+
+
+class NewEndpoint(Body):
+    """Where a workspace's events are to be sent."""
+
+    workspace_id: Name
+    url: ReceiverUrl
+    events: EventNames = []
+    description: Note = ""
+    enabled: StrictBool = True
+
+
+class EndpointChange(Body):
+    """What to change; what is left out stays."""
+
+    url: ReceiverUrl | None = None
+    events: EventNames | None = None
+    description: Note | None = None
+    enabled: StrictBool | None = None
+
+
+class SecretRotation(Body):
+    """How long the old secret signs too."""
+
+    model_config = ConfigDict(extra="forbid", openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
+    overlap_seconds: Annotated[int, Field(strict=True, ge=0, le=604_800)] = 86_400
+
+
+class Resend(Body):
+    """Which deliveries to send again, by when they were made; without times, all there are."""
+
+    model_config = ConfigDict(extra="forbid", openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
+    since: MomentIn | None = None
+    until: MomentIn | None = None
+    status: Literal["failed", "all"] = "failed"
+
+
 class ById(BaseModel):
     """An object's id in the path."""
 
@@ -194,6 +242,18 @@ class DecisionQuery(PageQuery):
 
     status: Literal["open", "resolved", "all"] = "open"
     workspace: Name | None = None
+
+
+class EndpointQuery(PageQuery):
+    """Narrows endpoints."""
+
+    workspace: Name | None = None
+
+
+class DeliveryQuery(PageQuery):
+    """Narrows a delivery log."""
+
+    status: Literal["pending", "delivered", "failed"] | None = None
 
 
 class SummaryQuery(BaseModel):

@@ -13,6 +13,7 @@ from payflow.services.decision_desk import DecisionDesk
 from payflow.services.explain import Explainer
 from payflow.services.idempotency import IdempotencyService
 from payflow.services.policy import PolicyService
+from payflow.store.outgoing import OutgoingQueries
 from payflow.store.queries import Queries
 from payflow.store.reports import Reports
 from web.auth import Authenticator
@@ -27,6 +28,7 @@ class Web:
     container: Container
     queries: Queries
     reports: Reports
+    outgoing: OutgoingQueries
     authenticator: Authenticator
     explainer: Explainer
     idempotency: IdempotencyService
@@ -41,6 +43,7 @@ def furnish(container: Container) -> Web:
         container=container,
         queries=queries,
         reports=Reports(container.engine),
+        outgoing=OutgoingQueries(container.engine),
         authenticator=Authenticator(
             container.settings, container.clock, find_key=queries.service_key, note_use=container.keys.used
         ),

@@ -60,6 +60,37 @@ _ORDER_ITEM = {
     "paid_at": None,
     "completed_at": None,
 }
+_ENDPOINT = {
+    "id": "01939f2d-1d20-7c4e-8a53-7b1e2c3d4f66",
+    "workspace_id": "harbour",
+    "url": "https://hooks.example.com/payflow",
+    "description": "The booking platform",
+    "events": ["payment.completed", "refund.completed"],
+    "enabled": True,
+    "disabled_at": None,
+    "disabled_reason": None,
+    "failing_since": "2026-02-20T08:17:03.000Z",
+    "created_at": "2026-02-19T12:00:00.000Z",
+    "updated_at": "2026-02-19T12:00:00.000Z",
+}
+_DELIVERY = {
+    "id": "01939f2d-2a31-7b0f-9c64-8c2f3d4e5a77",
+    "endpoint_id": _ENDPOINT["id"],
+    "webhook_id": "01939f2c-9e0f-7a11-8b22-3c4d5e6f7a88",
+    "type": "payment.completed",
+    "order_id": _ORDER_ITEM["id"],
+    "sequence": 42,
+    "status": "pending",
+    "tries": 1,
+    "http_status": 503,
+    "duration_ms": 214,
+    "error": "The receiver answered 503.",
+    "tried_at": "2026-02-20T08:17:03.000Z",
+    "delivered_at": None,
+    "next_try_at": "2026-02-20T08:17:08.000Z",
+    "correlation_id": "5f0c9a3e-6d2b-4c1a-9e8f-7a6b5c4d3e21",
+    "created_at": "2026-02-20T08:17:02.000Z",
+}
 EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "NewBooking": {
         "workspace_id": "harbour",
@@ -129,6 +160,31 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "order_id": _ORDER_ITEM["id"],
         "read_at": None,
         "created_at": "2026-02-20T08:17:02.000Z",
+    },
+    "NewEndpoint": {
+        "workspace_id": "harbour",
+        "url": "https://hooks.example.com/payflow",
+        "events": ["payment.completed", "refund.completed"],
+        "description": "The booking platform",
+    },
+    "Endpoint": _ENDPOINT,
+    "EndpointWithSecret": {**_ENDPOINT, "secret": "whsec_ZXhhbXBsZSBvZiBhIHNlY3JldCBub2JvZHkgaGFz"},
+    "EndpointChange": {"enabled": True},
+    "SecretRotation": {"overlap_seconds": 3_600},
+    "Resend": {"since": "2026-02-20T00:00:00Z", "status": "failed"},
+    "Delivery": _DELIVERY,
+    "DeliveryDetail": {
+        **_DELIVERY,
+        "attempts": [
+            {
+                "at": "2026-02-20T08:17:03.000Z",
+                "url": "https://hooks.example.com/payflow",
+                "http_status": 503,
+                "duration_ms": 214,
+                "error": "The receiver answered 503.",
+                "excerpt": "upstream is starting",
+            }
+        ],
     },
     "Problem": {
         "type": "about:blank",

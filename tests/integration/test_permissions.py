@@ -28,6 +28,7 @@ from web.app import create_app
 CYD = Caller(user_id="u-cyd", email="cyd@example.com", workspaces={OTHER_WORKSPACE: Membership("Hill", "member")})
 OTHER_ADMIN = Caller(user_id="u-hill", workspaces={OTHER_WORKSPACE: Membership("Hill", "admin")})
 AUDIENCE = "payflow"
+NOWHERE = "http://127.0.0.1:9/"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,13 @@ class Scene:
         return self.house.container.refunds.request_refund(
             ADA, self.payment, amount_minor=100, reason=RefundReason.OTHER
         )
+
+    def endpoint(self) -> str:
+        """A receiver of Harbour's events; nobody listens there."""
+        return self.house.container.webhook_endpoints.create(ADMIN, WORKSPACE, url=NOWHERE)[0]
+
+    def delivery(self) -> str:
+        return self.house.container.webhook_endpoints.ping(ADMIN, self.endpoint())
 
     def question(self) -> str:
         """An open decision about Ada's order."""
@@ -102,6 +110,17 @@ MADE: dict[tuple[str, str], Callable[[Scene], Request]] = {
     ("POST", "/payment/refunds/{id}/approve/"): lambda scene: Request(scene.waiting_refund()),
     ("POST", "/payment/refunds/{id}/reject/"): lambda scene: Request(scene.waiting_refund(), json={}),
     ("POST", "/payment/webhooks/{gateway}/"): lambda _: _webhook(),
+    ("POST", "/payment/webhook-endpoints/"): lambda _: Request(json={"workspace_id": WORKSPACE, "url": NOWHERE}),
+    ("GET", "/payment/webhook-endpoints/"): lambda _: _ALL_ROWS,
+    ("GET", "/payment/webhook-endpoints/{id}/"): lambda scene: Request(scene.endpoint()),
+    ("PATCH", "/payment/webhook-endpoints/{id}/"): lambda scene: Request(scene.endpoint(), json={"enabled": False}),
+    ("DELETE", "/payment/webhook-endpoints/{id}/"): lambda scene: Request(scene.endpoint()),
+    ("POST", "/payment/webhook-endpoints/{id}/rotate-secret/"): lambda scene: Request(scene.endpoint()),
+    ("POST", "/payment/webhook-endpoints/{id}/ping/"): lambda scene: Request(scene.endpoint()),
+    ("POST", "/payment/webhook-endpoints/{id}/resend/"): lambda scene: Request(scene.endpoint()),
+    ("GET", "/payment/webhook-endpoints/{id}/deliveries/"): lambda scene: Request(scene.endpoint()),
+    ("GET", "/payment/webhook-endpoints/deliveries/{id}/"): lambda scene: Request(scene.delivery()),
+    ("POST", "/payment/webhook-endpoints/deliveries/{id}/resend/"): lambda scene: Request(scene.delivery()),
     ("GET", "/payment/decisions/"): lambda _: Request(),
     ("POST", "/payment/decisions/{id}/resolve/"): lambda scene: Request(scene.question(), json={"action": "ignore"}),
     ("GET", "/payment/reports/summary/"): lambda _: Request(),
@@ -193,7 +212,7 @@ def matrix(
     folder: Path = tmp_path_factory.mktemp("permissions")
     with (
         clean_database(migrated_database, folder) as url,
-        open_house(url, PAYFLOW_JWT_AUDIENCE=AUDIENCE) as house,
+        open_house(url, PAYFLOW_JWT_AUDIENCE=AUDIENCE, PAYFLOW_WEBHOOK_ALLOW_PRIVATE="1") as house,
     ):
         app = create_app(house.container)
         policies = {"refund_needs_approval": True}
@@ -287,7 +306,8 @@ _HEAD = """\
 
 Written by `make docs` from what the running app answers (tests/integration/test_permissions.py); do not edit.
 
-Everything a route is asked about is Ada's: her bookings, order, payment, refund and messages in the workspace Harbour.
+Everything a route is asked about is Ada's: her bookings, order, payment, refund and messages in the workspace Harbour;
+webhook endpoints are Harbour's.
 In lists the letters say whose rows were shown: A = Ada's, B = Ben's in the same workspace, C = Cyd's in another.
 
 | caller | who |

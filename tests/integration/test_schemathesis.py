@@ -28,9 +28,10 @@ from payflow.models.refund import RefundReason
 from tests.builders import a_token
 from tests.committed import DOCS
 from tests.databases import clean_database
-from tests.house import ADA, OPERATOR, WORKSPACE, House, open_house
+from tests.house import ADA, ADMIN, OPERATOR, WORKSPACE, House, open_house
 from web.app import create_app
 
+NOWHERE = "http://127.0.0.1:9/"
 EXAMPLES = int(os.environ.get("API_EXAMPLES", "8"))
 _HOW = {"deterministic": True, "database": "none", "with-security-parameters": False}
 _LEFT_OUT = (
@@ -63,7 +64,14 @@ def seen() -> Iterator[Seen]:
 @pytest.fixture(scope="module")
 def lived_in(migrated_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A house with one of everything, and bookings to spare."""
-    with clean_database(migrated_database, tmp_path_factory.mktemp("schemathesis")) as url, open_house(url) as house:
+    with (
+        clean_database(migrated_database, tmp_path_factory.mktemp("schemathesis")) as url,
+        open_house(url, PAYFLOW_WEBHOOK_ALLOW_PRIVATE="1") as house,
+    ):
+        house.booking()
+        for _ in range(20):  # some will be deleted
+            endpoint, _ = house.container.webhook_endpoints.create(ADMIN, WORKSPACE, url=NOWHERE)
+            house.container.webhook_endpoints.ping(ADMIN, endpoint)
         paid, _ = house.paid(), house.initiated()
         payment = house.payment_row(paid).id
         house.container.refunds.request_refund(ADA, payment, amount_minor=100, reason=RefundReason.OTHER)
@@ -80,9 +88,11 @@ def known(lived_in: House) -> dict[str, list[str]]:
     from payflow.models.order import Order
     from payflow.models.payment import Payment, PaymentAttempt
     from payflow.models.refund import Refund
+    from payflow.models.webhook_endpoint import WebhookDelivery, WebhookEndpoint
 
     nouns = {
         "bookings": Booking, "orders": Order, "payments": Payment, "refunds": Refund, "notifications": Notification,
+        "webhook-endpoints": WebhookEndpoint, "deliveries": WebhookDelivery,
     }  # fmt: skip
     ids = {noun: [row.id for row in lived_in.rows(model)] for noun, model in nouns.items()}
     return {**ids, "references": [row.reference for row in lived_in.rows(PaymentAttempt)], "workspaces": [WORKSPACE]}
@@ -149,13 +159,16 @@ def _about_what_exists(case: schemathesis.Case, known: dict[str, list[str]], tur
     def one(noun: str) -> str:
         return known[noun][turn % len(known[noun])]
 
-    noun = next((word for word in reversed(case.path.split("/")) if word in known), None)
-    if noun and "id" in (case.path_parameters or {}):
+    before_id, has_id, _ = case.path.partition("/{id}")
+    noun = before_id.rpartition("/")[2] if has_id else None
+    if noun in known and "id" in (case.path_parameters or {}):
         case.path_parameters["id"] = one(noun)
     if isinstance(case.body, dict):
         body: dict[str, Any] = case.body
         swaps = {"order_id": "orders", "payment_id": "payments", "reference": "references"}
         body |= {field: one(noun) for field, noun in swaps.items() if field in body}
+        if "url" in body:
+            body |= {"url": NOWHERE, "events": [], "workspace_id": WORKSPACE}
         if "booking_ids" in body:
             body["booking_ids"] = [one("bookings")]
         if "resource_id" in body:
