@@ -129,14 +129,13 @@ UNION ALL SELECT id FROM notifications WHERE sent_at IS NULL AND parked_at IS NU
 UNION ALL SELECT id FROM webhook_events WHERE handled_at IS NULL AND parked_at IS NULL AND due_at IS NULL
 UNION ALL SELECT id FROM webhook_deliveries WHERE delivered_at IS NULL AND parked_at IS NULL AND due_at IS NULL
 
--- @I19 nothing is overdue by more than the target
+-- @I19 nothing is overdue by more than the target (outbound webhooks may be: they wait their turn at slow receivers)
 SELECT id FROM payment_attempts WHERE due_at < :overdue AND status NOT IN ('succeeded', 'mismatched')
 UNION ALL SELECT id FROM refunds WHERE due_at < :overdue
 UNION ALL SELECT id FROM orders WHERE due_at < :overdue
 UNION ALL SELECT id FROM outbox_events WHERE due_at < :overdue
 UNION ALL SELECT id FROM notifications WHERE due_at < :overdue
 UNION ALL SELECT id FROM webhook_events WHERE due_at < :overdue
-UNION ALL SELECT id FROM webhook_deliveries WHERE due_at < :overdue
 
 -- @I20 every move the world hears of was told once, and nothing else was
 WITH told (entity, goal, but_not_from, event) AS (VALUES
