@@ -6,6 +6,7 @@ processes die in it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +21,8 @@ from tests.live import WORKSPACE
 
 Story = Callable[[Scene], None]
 _STAFF = "staff-1"
+HEARD_SECONDS = 100
+"""More than a dead worker's lease on a delivery lasts."""
 
 
 def stories_for(point: str) -> list[Story]:
@@ -172,6 +175,23 @@ def _expire(scene: Scene, **fault: object) -> None:
     _tell(scene, act)
 
 
+def _tell_a_system(scene: Scene) -> None:
+    """A system of the workspace subscribes and hears of the payment, however often the worker dies over it."""
+    receiver = scene.stage.receiver
+
+    def act(crowd: Crowd, track: Track) -> None:
+        body = {"workspace_id": track.workspace, "url": receiver.url, "events": ["payment.completed"]}
+        crowd.post(_STAFF, "/payment/webhook-endpoints/", body, staff_of=track.workspace)
+        crowd.buy(track)
+        deadline = time.monotonic() + HEARD_SECONDS
+        while not any(one.body["data"]["order_id"] == track.order_id for one in receiver.arrived):
+            if time.monotonic() > deadline:
+                raise GaveUp(f"{track.order_id}: the workspace's system heard nothing of it")
+            time.sleep(0.1)
+
+    _tell(scene, act)
+
+
 def _restart_a_worker(scene: Scene) -> None:
     scene.stage.kill("core")
 
@@ -197,5 +217,7 @@ _STORIES: dict[str, Story] = {
     "orders.expire": _let_expire,
     "fetch_refund": _refund_untold,
     "refunds.verify": _refund_untold,
+    "send": _tell_a_system,
+    "deliveries.send": _tell_a_system,
     "sweep.give_up_claims": _restart_a_worker,
 }

@@ -24,6 +24,7 @@ from tests import servers
 from tests.faults.campaign import NAIVE, SKEW
 from tests.faults.campaign.proxy import Proxy
 from tests.live import PARTS, Live
+from tests.receivers import a_receiver
 from tests.servers import Server
 
 STACKS = {"sqlite": (), "redis": ("postgres", "redis"), "rabbitmq": ("postgres", "rabbitmq")}
@@ -66,6 +67,7 @@ class Stage:
         self.points.write_text("", encoding="ascii")
         self._skew.write_text("0", encoding="ascii")
         self._exits.callback(self._servers.stop)
+        self.receiver = self._exits.enter_context(a_receiver())
         addresses = self._start_servers()
         broker = make_url(addresses.pop(servers.BROKER))
         self.proxy = Proxy(int(broker.port or 0))
