@@ -9,7 +9,7 @@ from tasks.base import PayflowTask
 
 @shared_task(name="deliveries.send", base=PayflowTask, bind=True, places=2)
 def send(self: PayflowTask) -> None:
-    """Send what is due, a batch at a time."""
+    """Send what is due, for as long as a task may run."""
     self.awake()
     if self.container.deliveries.send():
         self.container.bells.ring("deliveries.send")

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from payflow import logs
@@ -29,8 +31,12 @@ from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
 LEASE_SECONDS = 60
-"""Longer than a batch may take: two of them share a process's threads."""
-BATCH = 16
+"""Longer than a call may take, the look for its name included."""
+CALLS_AT_ONCE = 8
+RUN_SECONDS = 25
+"""So long a run takes up new work; then it waits for what is under way, and ends below a task's time limit."""
+LOOK_SECONDS = 0.5
+"""How often it looks for more while receivers keep it waiting."""
 GIVE_UP_AFTER = timedelta(days=5)
 """An endpoint that has done nothing but fail for so long is disabled."""
 BODY_VERSION = 1
@@ -57,14 +63,21 @@ class DeliveryService:
     def __init__(self, units: UnitOfWork, clock: Clock, sender: WebhookSender, side_by_side: SideBySide) -> None:
         self._units, self._clock, self._sender, self._side_by_side = units, clock, sender, side_by_side
 
-    def send(self) -> int:
-        """Send a batch of what is due; how many were tried. Each stands alone."""
-        jobs = self._units.run(partial(_claim, limit=BATCH))
-        if not jobs:
-            return 0
-        receipts = self._side_by_side.run("webhooks", self._post, jobs)
-        self._units.run(partial(_store, jobs=jobs, receipts=receipts))
-        return len(jobs)
+    def send(self) -> bool:
+        """Send what is due, a few at once, each on record as soon as it is over; True if it ran out of time before it
+        ran out of work. A receiver that hangs keeps its own places waiting: the others are filled again."""
+        ends_at = monotonic() + RUN_SECONDS
+        under_way: dict[Future[Receipt | PayflowError], _Job] = {}
+        while True:
+            has_time, places = monotonic() < ends_at, CALLS_AT_ONCE - len(under_way)
+            if has_time and places:
+                for job in self._units.run(partial(_claim, limit=places)):
+                    under_way[self._side_by_side.begin("webhooks", self._post, job)] = job
+            if not under_way:
+                return not has_time
+            over, _ = wait(under_way, LOOK_SECONDS if has_time else None, FIRST_COMPLETED)
+            if over:
+                self._units.run(partial(_store, tried=[(under_way.pop(one), one.result()) for one in over]))
 
     def _post(self, job: _Job) -> Receipt:
         with logs.bound(correlation_id=job.correlation_id):
@@ -137,8 +150,6 @@ def _claim(tx: Transaction, *, limit: int) -> list[_Job]:
     endpoints = {one.id: one for one in tx.many(WebhookEndpoint, [row.endpoint_id for row in rows])}
     events = {one.id: one for one in tx.many(OutboxEvent, [row.event_id for row in rows if row.event_id])}
     references = outgoing.refund_references(tx, (one.payload["refund_id"] for one in events.values() if _refunds(one)))
-    if len(rows) == limit:
-        tx.ring("deliveries.send")  # somebody else may take the next ones while we wait for these
     for row in rows:
         if not endpoints[row.endpoint_id].enabled:  # taken up again by hand
             row.park(now, DISABLED)
@@ -183,10 +194,10 @@ def _body(
     return json.dumps(body, separators=(",", ":"))
 
 
-def _store(tx: Transaction, *, jobs: Sequence[_Job], receipts: Sequence[Receipt | PayflowError]) -> None:
-    endpoints = outgoing.lock_endpoints(tx, (job.endpoint_id for job in jobs))
-    rows = {row.id: row for row in tx.many(WebhookDelivery, [job.delivery_id for job in jobs])}
-    for job, receipt in zip(jobs, receipts, strict=True):
+def _store(tx: Transaction, *, tried: Sequence[tuple[_Job, Receipt | PayflowError]]) -> None:
+    endpoints = outgoing.lock_endpoints(tx, (job.endpoint_id for job, _ in tried))
+    rows = {row.id: row for row in tx.many(WebhookDelivery, [job.delivery_id for job, _ in tried])}
+    for job, receipt in tried:
         if isinstance(receipt, PayflowError):
             receipt = Receipt(None, 0, receipt.detail, "")  # noqa: PLW2901 - an error is a receipt of its own
         row, endpoint = rows[job.delivery_id], endpoints[job.endpoint_id]

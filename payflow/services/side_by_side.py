@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from payflow.core.errors import PayflowError
@@ -28,20 +28,27 @@ class SideBySide:
         """The results in order; a PayflowError takes the place of the result it prevented. `party` is a gateway's name
         or another's."""
 
-        def safe(item: A) -> R | PayflowError:
-            try:
-                return call(item)
-            except PayflowError as error:
-                return error
-
         if len(items) < 2:
-            return [safe(item) for item in items]
-        pool = self._pool(party)
-        futures = [pool.submit(contextvars.copy_context().run, safe, item) for item in items]
-        return [future.result() for future in futures]
+            return [_safe(call, item) for item in items]
+        return [future.result() for future in [self.begin(party, call, item) for item in items]]
+
+    def begin(self, party: str, call: Callable[[A], R], item: A) -> Future[R | PayflowError]:
+        """One call, begun as soon as the party's pool has a thread; for those who do not wait for all of a batch."""
+
+        def safe() -> R | PayflowError:
+            return _safe(call, item)
+
+        return self._pool(party).submit(contextvars.copy_context().run, safe)
 
     def _pool(self, party: str) -> ThreadPoolExecutor:
         with self._lock:
             if party not in self._pools:
                 self._pools[party] = ThreadPoolExecutor(self._threads, thread_name_prefix=f"side-by-side-{party}")
             return self._pools[party]
+
+
+def _safe(call: Callable[[A], R], item: A) -> R | PayflowError:
+    try:
+        return call(item)
+    except PayflowError as error:
+        return error

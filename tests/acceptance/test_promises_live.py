@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
 
-from tests.live import Live, completed, one_effect_each, running
+from payflow.services.access import Caller
+from tests.live import WORKSPACE, Live, all_told, completed, one_effect_each, running
+from tests.receivers import a_receiver
 
 pytestmark = pytest.mark.acceptance
 
@@ -65,3 +68,28 @@ def test_a_forged_webhook_changes_nothing(live: Live) -> None:
     assert answer.status_code == 401
     assert not live.rows("SELECT id FROM webhook_events WHERE reference = :reference", reference=reference)
     assert live.statuses([order_id])[order_id] == "processing"
+
+
+def test_receivers_that_hang_hold_up_neither_money_nor_bookings_nor_letters(live: Live) -> None:
+    """Five endpoints that do not answer have all the places there are; an order is paid and told as ever. Then they
+    answer, and each event arrives at each of them."""
+    platform, desk = Caller(user_id="live-platform", is_service=True), live.container.webhook_endpoints
+    live.order()  # the workspace is known from here on
+    live.wait_for(lambda: all_told(live), 20, "the order is told")
+    with a_receiver() as slow:
+        slow.hold = threading.Event()
+        endpoints = [desk.create(platform, WORKSPACE, url=slow.url)[0] for _ in range(5)]
+        for _ in range(4):
+            live.order()
+        live.wait_for(lambda: len(slow.arrived) >= 16, 20, "every place is taken")
+        order_id = live.order()
+        live.pay(live.initiate(order_id)["reference"])
+        live.wait_for(lambda: completed(live, [order_id]), 20, "the order is completed")
+        one_effect_each(live, [order_id])
+        slow.hold.set()
+        owed = "SELECT id FROM webhook_deliveries WHERE delivered_at IS NULL"
+        live.wait_for(lambda: not live.rows(owed), 60, "every webhook is delivered")
+        for endpoint_id in endpoints:
+            desk.delete(platform, endpoint_id)
+    told = {(one.headers["webhook-id"], one.body["sequence"]) for one in slow.arrived}
+    assert len(told) == len({event for event, _ in told}) == 4 + 5
