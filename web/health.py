@@ -82,10 +82,15 @@ class _Owed(Collector):
         asked = GaugeMetricFamily("payflow_open_decisions", "Questions about money, for a person.", labels=["kind"])
         for kind, count in self._reports.open_decisions().items():
             asked.add_metric([kind], count)
+        disabled = GaugeMetricFamily(
+            "payflow_webhook_endpoints_disabled", "Receivers that get nothing any longer.", labels=["reason"]
+        )
+        for reason, count in self._reports.disabled_endpoints().items():
+            disabled.add_metric([reason], count)
         orders = GaugeMetricFamily("payflow_orders", "Orders by status.", labels=["status"])
         for status, count in self._reports.orders_by_status().items():
             orders.add_metric([status], count)
-        return (due, age, parked, answers, broken, asked, orders)
+        return (due, age, parked, answers, broken, asked, disabled, orders)
 
 
 def _age(since: datetime | None, now: datetime) -> int | None:

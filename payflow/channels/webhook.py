@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from http.client import HTTPException
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -66,8 +67,13 @@ class WebhookSender:
         timeout_seconds: int = TIMEOUT_SECONDS,
     ) -> None:
         self._allow_private, self._resolver = allow_private, resolver or _look_up
-        self._tls = ssl.create_default_context(cafile=ca_bundle or DEFAULT_CA_BUNDLE_PATH)
+        self._ca_bundle = ca_bundle or DEFAULT_CA_BUNDLE_PATH
         self._timeout_seconds = timeout_seconds
+
+    @cached_property
+    def _tls(self) -> ssl.SSLContext:
+        """Made on first use: reading the roots takes a while, and most processes never send."""
+        return ssl.create_default_context(cafile=self._ca_bundle)
 
     def check(self, url: str) -> None:
         """Whether webhooks may go there. Raises UnfitDestination."""

@@ -101,11 +101,11 @@ class DeliveryService:
 
 
 def deliveries_of(event: OutboxEvent, subscribers: Sequence[WebhookEndpoint], now: datetime) -> list[dict[str, Any]]:
-    """A row for each of the event's workspace's endpoints (locked) that wants it, with the next of its numbers."""
+    """A row for each endpoint (of its workspace, locked) that wants the event, with the next of its numbers."""
     kind = EventType(event.type)
     rows = []
     for endpoint in subscribers:
-        if endpoint.workspace_id == event.workspace_id and endpoint.wants(kind):
+        if endpoint.wants(kind):
             endpoint.last_sequence += 1
             rows.append(new_delivery(endpoint, event.type, now, event=event, correlation_id=event.correlation_id))
     return rows

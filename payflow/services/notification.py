@@ -65,7 +65,7 @@ class NotificationService:
                     _poison(event, tx, error)
                     continue
                 messages += rows
-                deliveries += deliveries_of(event, subscribers, tx.act.at)
+                deliveries += deliveries_of(event, subscribers.get(event.workspace_id, ()), tx.act.at)
                 event.fanned_out_at = tx.act.at
                 event.settle_due(None, seen=event.due_at)
                 tx.touched(f"notifications:user:{event.user_id}")

@@ -43,10 +43,13 @@ def workspaces_with_news(rows: Repositories, now: datetime, order_ids: Sequence[
     return list(rows.session.scalars(select(oldest.c.workspace_id).distinct()))
 
 
-def lock_subscribers(rows: Repositories, workspace_ids: Sequence[str]) -> list[WebhookEndpoint]:
-    """The endpoints of these workspaces that get events, locked."""
+def lock_subscribers(rows: Repositories, workspace_ids: Sequence[str]) -> dict[str, list[WebhookEndpoint]]:
+    """The endpoints of these workspaces that get events, by workspace, locked."""
     query = select(WebhookEndpoint).where(WebhookEndpoint.workspace_id.in_(workspace_ids), WebhookEndpoint.enabled)
-    return _locked(rows, query)
+    found: dict[str, list[WebhookEndpoint]] = {}
+    for one in _locked(rows, query):
+        found.setdefault(one.workspace_id, []).append(one)
+    return found
 
 
 def lock_endpoints(rows: Repositories, ids: Iterable[str]) -> dict[str, WebhookEndpoint]:

@@ -21,7 +21,7 @@ from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Approval, Refund
-from payflow.models.webhook_endpoint import WebhookDelivery
+from payflow.models.webhook_endpoint import Disabled, WebhookDelivery, WebhookEndpoint
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.engine import Database, looking, reader
 from payflow.store.queries import Cursor, Filters, Page, Visibility, conditions, page_of
@@ -101,6 +101,19 @@ class Reports:
     def parked(self) -> dict[str, Row]:
         """Kind of work → how many rows were given up and wait for a person, and since when the oldest does."""
         return self._waiting({kind: (model.parked_at, model.parked_at.is_not(None)) for kind, model in _PARKED.items()})
+
+    def disabled_endpoints(self) -> dict[str, int]:
+        """Why webhook endpoints were disabled by payflow (`gone`, `failing`) → how many are."""
+        row = WebhookEndpoint
+        reasons = (Disabled.GONE.value, Disabled.FAILING.value)
+        query = (
+            select(row.disabled_reason, func.count())
+            .where(row.disabled_reason.in_(reasons), row.deleted_at.is_(None))
+            .group_by(row.disabled_reason)
+        )
+        with looking(self._engine) as connection:
+            found = {reason: int(count) for reason, count in connection.execute(query)}
+        return {reason: found.get(reason, 0) for reason in reasons}
 
     def _waiting(self, kinds: Mapping[str, tuple[Any, ColumnElement[bool]]]) -> dict[str, Row]:
         parts = [

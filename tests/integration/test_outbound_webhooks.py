@@ -18,6 +18,7 @@ from payflow.models.refund import RefundReason
 from payflow.models.webhook_endpoint import WebhookDelivery, WebhookEndpoint, WebhookTry
 from payflow.services.explain import Explainer
 from payflow.services.parked import ParkedService
+from tasks import deliveries as deliveries_task
 from tests.house import ADA, ADMIN, OTHER_WORKSPACE, PLATFORM, WORKSPACE, House
 from tests.receivers import HowtoReceiver, Receiver, a_receiver
 
@@ -319,7 +320,8 @@ def test_a_ping_is_tried_once(house: House, receiver: Receiver) -> None:
 
 
 def test_webhooks_have_a_queue_of_their_own() -> None:
-    """Slow receivers wait behind each other, not before bookings or money."""
+    """Slow receivers wait behind each other, not before bookings or money: two threads of a worker at most."""
+    assert deliveries_task.send.places == 2
     assert "deliveries" in celeryconfig.QUEUES
     assert celeryconfig.task_routes["deliveries.*"] == {"queue": "deliveries"}
 

@@ -165,3 +165,18 @@ def test_a_disabled_endpoint_is_neither_pinged_nor_resent_to(admin: Client) -> N
     endpoint_id = made(admin, "http://127.0.0.1:9/", enabled=False)["id"]
     for verb in ("ping", "resend"):
         a_problem(admin.post(f"{PATH}{endpoint_id}/{verb}/"), 409, "endpoint_disabled")
+
+
+@AT_HOME
+def test_an_endpoint_that_was_given_up_is_seen_by_its_workspace_and_by_operators(
+    admin: Client, house: House, receiver: Receiver
+) -> None:
+    """A field with the reason, and a count in the metrics; a line of level error besides."""
+    endpoint_id = made(admin, receiver.url)["id"]
+    receiver.status = 410
+    house.order()
+    house.drain()
+    shown = admin.get(f"{PATH}{endpoint_id}/").get_json()
+    assert (shown["enabled"], shown["disabled_reason"]) == (False, "gone")
+    assert 'payflow_webhook_endpoints_disabled{reason="gone"} 1.0' in admin.http.get("/metrics").text
+    assert admin.http.get("/readyz").get_json()["parked"]["deliveries"] == 1
