@@ -37,11 +37,12 @@ class Arrived:
 
 @dataclass
 class Receiver:
-    """Answers as told (`status`, `answer`), records everything, verifies nothing."""
+    """Answers as told (`status`, `answer`, `location`), records everything, verifies nothing."""
 
     url: str = ""
     status: int = 204
     answer: bytes = b""
+    location: str | None = None
     hold: threading.Event | None = None
     """Answers wait for it."""
     arrived: list[Arrived] = field(default_factory=list)
@@ -63,6 +64,8 @@ def a_receiver() -> Iterator[Receiver]:
             if receiver.hold is not None:
                 receiver.hold.wait(10)
             self.send_response(receiver.status)
+            if receiver.location:
+                self.send_header("Location", receiver.location)
             self.send_header("Content-Length", str(len(receiver.answer)))
             self.end_headers()
             self.wfile.write(receiver.answer)

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 from sqlalchemy import event as sqlalchemy_event
 
+from payflow.core.errors import Conflict
 from payflow.core.identifiers import new_id
 from payflow.models.outbox import OutboxEvent
 from payflow.models.webhook_endpoint import WebhookDelivery, WebhookEndpoint, new_secret
 from payflow.store.outgoing import AT_ONE_RECEIVER
 from payflow.store.unit_of_work import Transaction
-from tests.house import WORKSPACE, House
+from tests.house import ADMIN, WORKSPACE, House
 from tests.receivers import a_receiver
 
 pytestmark = pytest.mark.parametrize("house", [{"PAYFLOW_WEBHOOK_ALLOW_PRIVATE": "1"}], indirect=True)
@@ -55,7 +56,7 @@ def publish(house: House, *, count: int, fan_out: bool = True) -> None:
 
 
 def test_a_thousand_endpoints_take_no_more_statements_than_one(house: House) -> None:
-    """Fan-out writes them in bulk; each gets its row and its own number."""
+    """Fan-out writes them in bulk; each gets its row and its own number. More than that a workspace may not have."""
     statements: list[str] = []
 
     def note(*given: Any) -> None:
@@ -73,6 +74,8 @@ def test_a_thousand_endpoints_take_no_more_statements_than_one(house: House) -> 
     rows: list[WebhookDelivery] = house.rows(WebhookDelivery)
     assert len(rows) == 1_001
     assert sorted(row.sequence for row in rows) == [1] * 1_000 + [2]
+    with pytest.raises(Conflict, match="1000"):
+        house.container.webhook_endpoints.create(ADMIN, WORKSPACE, url="https://hooks.example.com/")
 
 
 def test_a_receiver_that_hangs_holds_few_places_and_its_neighbour_is_served(house: House) -> None:

@@ -26,6 +26,7 @@ pytestmark = [
     pytest.mark.parametrize("house", [{"PAYFLOW_WEBHOOK_ALLOW_PRIVATE": "1"}], indirect=True),
     pytest.mark.usefixtures("sound_in_the_end"),
 ]
+NOWHERE = "http://127.0.0.1:9/"
 HOUR, DAY = 3_600, 86_400
 
 
@@ -120,6 +121,28 @@ def test_tries_follow_the_schedule_and_end_after_the_tenth(house: House, receive
     assert "ada@example.com" not in tries[0].excerpt
     assert "12345" not in tries[0].excerpt
     assert "is not known" in tries[0].excerpt
+
+
+@pytest.mark.parametrize("elsewhere", ["http://169.254.169.254/latest/meta-data/", "https://hooks.example.com/"])
+def test_a_redirect_is_a_failure_on_record_and_not_followed(house: House, receiver: Receiver, elsewhere: str) -> None:
+    """Wherever it points: one request, to the address that was checked, and it is tried again later."""
+    subscribe(house, receiver.url, "order.created")
+    receiver.status, receiver.location = 302, elsewhere
+    house.order()
+    house.drain()
+    row = deliveries(house)[0]
+    assert (row.error, row.http_status) == ("The receiver answered 302, and redirects are not followed.", 302)
+    assert row.due_at is not None
+    assert len(receiver.arrived) == 1
+
+
+def test_making_an_endpoint_or_a_ping_again_under_the_same_id_makes_one(house: House) -> None:
+    """A process that died between the work and its answer is repeated: the same secret, the same delivery."""
+    desk, endpoint_id, delivery_id = house.container.webhook_endpoints, new_id(), new_id()
+    first, again = (desk.create(ADMIN, WORKSPACE, url=NOWHERE, endpoint_id=endpoint_id) for _ in range(2))
+    assert first == again
+    assert [desk.ping(ADMIN, endpoint_id, delivery_id=delivery_id) for _ in range(2)] == [delivery_id] * 2
+    assert (len(house.rows(WebhookEndpoint)), len(deliveries(house))) == (1, 1)
 
 
 def test_a_webhook_that_comes_late_tells_what_was_and_never_passes_for_what_is(

@@ -110,6 +110,8 @@ def test_what_the_operator_set_is_kept(tmp_path: Path) -> None:
     assert found["PAYFLOW_DATABASE_URL"] == "postgresql://x"
     assert "PAYFLOW_JWT_SECRET" not in found
     assert found["PAYSTACK_BASE_URL"] == "http://127.0.0.1:8090/paystack"
+    assert found["PAYFLOW_WEBHOOK_ALLOW_PRIVATE"] == "1"
+    assert environment(tmp_path, PAYFLOW_WEBHOOK_ALLOW_PRIVATE="0")["PAYFLOW_WEBHOOK_ALLOW_PRIVATE"] == "0"
 
 
 def test_own_gateway_key_goes_to_the_real_gateway_only(tmp_path: Path) -> None:
