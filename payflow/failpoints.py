@@ -69,7 +69,7 @@ STEPS: Mapping[str, str] = {
 """Transactions: name → the function that is the step. Edges are `before_commit` and `after_commit`, and in the web
 `after_publish`, when the bells have been handed over."""
 
-CALLS = ("initiate", "verify", "list_transactions", "refund", "fetch_refund", "list_refunds")
+CALLS = ("initiate", "verify", "end_page", "list_transactions", "refund", "fetch_refund", "list_refunds")
 """Calls to gateways by operation: `before_send`, and `after_send` with the effect made and nothing written down."""
 
 TASKS = (

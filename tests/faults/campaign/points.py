@@ -159,7 +159,12 @@ def _expire_in_vain(scene: Scene) -> None:
     _expire(scene, fault="rate_limit", operation="verify", times=8, params={"retry_after": 1})
 
 
-def _expire(scene: Scene, **fault: object) -> None:
+def _end_a_page(scene: Scene) -> None:
+    """Stripe ends its page when asked to."""
+    _expire(scene, gateway="stripe")
+
+
+def _expire(scene: Scene, gateway: str = "paystack", **fault: object) -> None:
     def act(crowd: Crowd, track: Track) -> None:
         track.goal = frozenset({"expired"})
         crowd.order(track)
@@ -172,7 +177,7 @@ def _expire(scene: Scene, **fault: object) -> None:
             connection.execute(update(Order).where(Order.id == track.order_id).values(expires_at=past, due_at=past))
         crowd.see(track, lambda one: one.order == "expired", "the order is expired")
 
-    _tell(scene, act)
+    _tell(scene, act, gateway)
 
 
 def _tell_a_system(scene: Scene) -> None:
@@ -211,6 +216,7 @@ _STORIES: dict[str, Story] = {
     "web.reject": _reject,
     "web.decide": _decide,
     "key.release": _refused_with_a_key,
+    "end_page": _end_a_page,
     "order.claim": _let_expire,
     "expire": _let_expire,
     "expire.later": _expire_in_vain,
