@@ -324,6 +324,9 @@ def fail_payment(tx: Transaction, order: Order, payment: Payment, attempt: Payme
     if payment.status not in (PaymentStatus.PENDING, PaymentStatus.PROCESSING):
         return
     payment.error = error[:255]
+    if order.status == OrderStatus.PROCESSING and tx.act.at >= order.expires_at:
+        tx.ring("orders.expire")  # its time is over: it expires instead, whoever comes to tell of the try first
+        return
     payment.move_to(PaymentStatus.FAILED, tx.act, why=error)
     if order.status == OrderStatus.PROCESSING:
         order.move_to(OrderStatus.FAILED, tx.act, why=error)

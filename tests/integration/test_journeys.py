@@ -11,6 +11,7 @@ from payflow.models.ledger import LedgerPosting
 from payflow.models.notification import Notification
 from payflow.models.outbox import OutboxEvent
 from payflow.models.refund import RefundReason
+from payflow.services.payment import attempt_ref
 from tests.house import ADA, ADMIN, House
 
 
@@ -141,6 +142,20 @@ def test_a_page_is_ended_with_its_order_where_the_gateway_can(house: House, way:
     house.later(3_600)
     assert (house.charges(reference), house.attempts(order_id)[0].status) == (0, "failed")
     assert house.calls("expire") == 1, "a page that is ended is left alone"
+
+
+def test_an_order_expires_whoever_tells_of_its_ended_page_first(house: House) -> None:
+    """The process that ended the page dies before it says so, and the page's own webhook comes: expired, not failed."""
+    order_id, _ = house.initiated(gateway="stripe")
+    house.clock.advance(1_801)
+    house.container.gateways["stripe"].end_page(attempt_ref(house.attempts(order_id)[0]))
+    told = next(one for one in house.webhooks() if one["event"] == "checkout.session.expired")
+    house.receive(told, "stripe")
+    house.step("webhooks.process")
+    house.step("payments.verify:stripe")
+    assert house.attempts(order_id)[0].status == "failed"
+    house.drain()
+    assert house.statuses(order_id) == ("expired", "cancelled", {"pending"})
 
 
 def test_a_page_that_came_to_its_end_meanwhile_is_asked_about_again(house: House) -> None:
