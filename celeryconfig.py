@@ -83,5 +83,6 @@ beat_max_loop_interval = 2
 beat_schedule = {
     "ring for what is due": {"task": "sweeps.due", "schedule": 2.0, "options": {"expires": 10}},
     "check the books": {"task": "sweeps.audit", "schedule": 3600.0, "options": {"expires": 600}},
+    "tell operators": {"task": "sweeps.digest", "schedule": 60.0, "options": {"expires": 50}},
     "throw old keys away": {"task": "sweeps.housekeeping", "schedule": 3600.0, "options": {"expires": 600}},
 }

@@ -33,6 +33,11 @@ EMAIL_EVENTS: frozenset[EventType] = frozenset(
 )
 """Events worth a letter: something ended, or money is on its way back."""
 
+KEPT_IN_APP: frozenset[EventType] = frozenset(
+    {EventType.PAYMENT_COMPLETED, EventType.REFUND_COMPLETED, EventType.REFUND_FAILED}
+)
+"""Events nobody can switch off in the app: their money came in, went back, or did not."""
+
 
 class RowAdder(Protocol):
     """The part of a transaction that publishing needs."""

@@ -17,6 +17,7 @@ from payflow.gateways.registry import build_gateways
 from payflow.services.audit import AuditService
 from payflow.services.booking import BookingService
 from payflow.services.delivery import DeliveryService
+from payflow.services.digest import DigestService
 from payflow.services.gateway_calls import GatewayCalls
 from payflow.services.gateway_log import GatewayLog
 from payflow.services.health import HealthService
@@ -24,6 +25,7 @@ from payflow.services.keys import KeyService
 from payflow.services.notification import NotificationService
 from payflow.services.order import OrderService
 from payflow.services.payment import PaymentService
+from payflow.services.preferences import PreferenceService
 from payflow.services.refund import RefundService
 from payflow.services.refund_adoption import RefundAdoption
 from payflow.services.refund_calls import RefundCalls
@@ -59,6 +61,8 @@ class Container:
     notifications: NotificationService
     webhook_endpoints: WebhookEndpointService
     deliveries: DeliveryService
+    preferences: PreferenceService
+    digests: DigestService
     gateway_calls: GatewayCalls
     refund_calls: RefundCalls
     refund_adoption: RefundAdoption
@@ -128,6 +132,8 @@ def build(
         notifications=NotificationService(units, clock, email, side_by_side),
         webhook_endpoints=WebhookEndpointService(units, sender),
         deliveries=DeliveryService(units, clock, sender, side_by_side),
+        preferences=PreferenceService(units),
+        digests=DigestService(units, send_to=settings.alert_to, every_seconds=settings.alert_every_seconds),
         gateway_calls=GatewayCalls(
             units,
             clock,

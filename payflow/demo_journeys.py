@@ -242,6 +242,9 @@ class Walk:
     def _in_app(self) -> Counter[str]:
         return Counter(row["event"] for row in self.customer.get("/notifications/?page_size=100")["results"])
 
+    def wait_for_letter(self, event: E) -> None:
+        self.until(lambda: TITLES[event] in self._letters(), f"the letter “{TITLES[event]}” is out")
+
     def _letters(self) -> Counter[str]:
         letters = self.target.sandbox("GET", f"/mail/messages?to={self.email}")
         return Counter(letter["subject"].split(":")[0] for letter in letters)
@@ -304,6 +307,7 @@ def declined_then_paid(walk: Walk) -> None:
     walk.make_order()
     walk.pay(walk.initiate(), "decline")
     walk.wait_for("failed", "the try failed, the order waits for another")
+    walk.wait_for_letter(E.PAYMENT_FAILED)  # after a second try it would be withdrawn
     walk.pay(walk.initiate())
     walk.wait_for("completed", "paid and confirmed at the second try")
     walk.must(walk.payment()["retry_count"] == 1, "the second try should be counted")

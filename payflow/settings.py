@@ -6,6 +6,7 @@ A gateway without its secret is off; what cannot work stops the start with a sen
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +51,10 @@ class Settings:
     return_url_allowlist: tuple[str, ...]
     smtp_url: str | None = field(repr=False)
     mail_from: str
+    alert_to: str | None
+    """Where operators read what waits for a person; None = nowhere."""
+    alert_every_seconds: int
+    """At most one such letter in this time."""
     mode: str
     """`test` or `live`."""
     data_dir: Path
@@ -111,6 +116,8 @@ class Settings:
             ),
             smtp_url=env.secret("PAYFLOW_SMTP_URL"),
             mail_from=env.text("PAYFLOW_MAIL_FROM", "payflow <no-reply@payflow.invalid>"),
+            alert_to=env.mailbox("PAYFLOW_ALERT_TO"),
+            alert_every_seconds=env.integer("PAYFLOW_ALERT_EVERY_SECONDS", 900, least=60),
             mode=mode,
             data_dir=data_dir,
             gateways=_gateways(env),
@@ -126,6 +133,8 @@ class Settings:
             sandbox_url=env.optional("PAYFLOW_SANDBOX_URL"),
             failpoints=_failpoints(env),
         )
+        if settings.alert_to and not settings.smtp_url:
+            raise ConfigurationError("PAYFLOW_ALERT_TO needs a mail server: set PAYFLOW_SMTP_URL.")
         if settings.is_live:
             settings._refuse_development_tools()
         return settings
@@ -188,6 +197,12 @@ class _Reader:
         parts = urlsplit(self.checked_address(name, address))
         if address != f"{parts.scheme}://{parts.netloc}":
             raise ConfigurationError(f"{name} lists origins such as https://shop.example: no path, no `*`.")
+        return address
+
+    def mailbox(self, name: str) -> str | None:
+        address = self.optional(name)
+        if address is not None and not re.fullmatch(r"[^\s@,;<>\"]+@[^\s@,;<>\"]+", address):
+            raise ConfigurationError(f"{name} must be one address such as ops@example.com.")
         return address
 
     def flag(self, name: str) -> bool:

@@ -23,3 +23,9 @@ def audit(self: PayflowTask) -> None:
 def housekeeping(self: PayflowTask) -> None:
     """Throw away what is too old to matter."""
     self.container.sweeps.housekeeping()
+
+
+@shared_task(name="sweeps.digest", base=PayflowTask, bind=True)
+def digest(self: PayflowTask) -> None:
+    """Tell operators what newly waits for them."""
+    self.container.digests.tell()

@@ -16,6 +16,7 @@ import jwt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from payflow import logs
+from payflow.channels.languages import recognised
 from payflow.core.clock import Clock
 from payflow.core.errors import PayflowError
 from payflow.services.access import Caller, Membership
@@ -62,6 +63,7 @@ class _Claims(BaseModel):
     name: Line | Literal[""] = ""
     workspaces: dict[str, _Workspace] = {}
     scope: str = ""
+    locale: object = None
     exp: int
 
 
@@ -184,6 +186,7 @@ def _caller(claims: _Claims) -> Caller:
         user_id=claims.sub,
         email=claims.email,
         name=claims.name,
+        locale=recognised(claims.locale),
         workspaces={key: Membership(one.name, one.role) for key, one in claims.workspaces.items()},
         is_operator="operator" in claims.scope.split(),
     )

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from payflow.core.destinations import LONGEST_URL
-from payflow.core.events import TYPE_BY_OUTSIDE_NAME
+from payflow.core.events import TYPE_BY_OUTSIDE_NAME, EventType
 from payflow.core.gateways import NAMES
 from payflow.core.money import MAX_MINOR
 from payflow.core.states import BookingStatus, OrderStatus, PaymentStatus, RefundStatus
@@ -31,6 +31,9 @@ Currency = Annotated[
 Email = Annotated[
     str, StringConstraints(strict=True, max_length=320, pattern=r"^[^@\s,;<>\"\x00-\x1f]+@[^@\s,;<>\"\x00-\x1f]+$")
 ]
+SenderName = Annotated[Line, StringConstraints(max_length=100, pattern=r"^[^@<>\"\\]+$")]
+"""A sender's name: it can look like no address."""
+Locale = Annotated[str, StringConstraints(strict=True, min_length=2, max_length=35, pattern=r"^[A-Za-z0-9_-]+$")]
 Url = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=2000)]
 
 
@@ -114,6 +117,19 @@ class PolicyChange(Body):
     excess_payment: Literal["refund", "decide"] = "refund"
     return_urls: Annotated[list[Url], Field(max_length=20)] = []
     enabled_gateways: Annotated[list[Name], Field(max_length=20)] | None = None
+    locale: Locale | None = None
+    mail_from_name: SenderName | None = None
+    mail_reply_to: Email | None = None
+
+
+class PreferenceChange(Body):
+    """What to hear of, and in which language; what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid", openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
+    locale: Locale | None = Field(None, description="Such as `fr` or `en-GB`; null = the token's or the workspace's.")
+    channels: dict[Literal["in_app", "email"], dict[EventType, StrictBool]] = Field(
+        {}, description="Channel, event, on or off. What becomes of your money cannot be switched off in the app."
+    )
 
 
 EventNames = Annotated[

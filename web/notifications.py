@@ -6,10 +6,10 @@ from flask import Response
 
 from web import schemas
 from web.answers import answer, dump, tagged
-from web.bodies import ById, NotificationQuery
+from web.bodies import ById, NotificationQuery, PreferenceChange
 from web.context import caller, web
 from web.pages import links, read_cursor
-from web.sections import section
+from web.sections import problems, section
 
 api = section("notifications", "/notifications", "Messages to the caller.")
 
@@ -38,3 +38,16 @@ def read_notification(path: ById) -> Response:
 def read_all_notifications() -> Response:
     """Mark all messages read"""
     return answer(schemas.Read(marked=web().container.notifications.mark_all_read(caller())))
+
+
+@api.get("/preferences/", responses={"200": schemas.Preferences, **problems(403)})
+def show_preferences() -> Response:
+    """Show what the caller hears of, and in which language"""
+    return answer(schemas.Preferences.model_validate(web().container.preferences.read(caller())))
+
+
+@api.patch("/preferences/", responses={"200": schemas.Preferences, **problems(403)})
+def change_preferences(body: PreferenceChange) -> Response:
+    """Change what the caller hears of, and in which language"""
+    changes = body.model_dump(mode="json", exclude_unset=True)
+    return answer(schemas.Preferences.model_validate(web().container.preferences.change(caller(), changes)))

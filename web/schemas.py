@@ -163,6 +163,14 @@ class Notification(Shape):
     created_at: Moment
 
 
+class Preferences(Shape):
+    """What a user hears of, and in which language."""
+
+    locale: str | None = Field(description="The user's own choice; without one the token's or the workspace's counts.")
+    languages: list[str] = Field(description="What messages are written in.")
+    channels: dict[str, dict[str, bool]] = Field(description="Channel, event, whether it is on.")
+
+
 class Read(Shape):
     """How many messages were marked read."""
 
@@ -184,6 +192,9 @@ class Policy(Shape):
     excess_payment: str
     return_urls: list[str]
     enabled_gateways: list[str] | None
+    locale: str | None = Field(description="Language of messages to those who want no other.")
+    mail_from_name: str | None = Field(description="How the sender of letters is called.")
+    mail_reply_to: str | None = Field(description="Where answers to letters go.")
     updated_at: Moment | None
 
 

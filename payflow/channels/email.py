@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import re
 import smtplib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import getaddresses
+from functools import partial
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError, select_autoescape
 
 from payflow.channels import in_app
-from payflow.core.errors import ConfigurationError, DeliveryError
+from payflow.channels.languages import ENGLISH, say
+from payflow.core.errors import ConfigurationError, DeliveryError, PayflowError
 
 TIMEOUT_SECONDS = 15
+_PAIR = "{name}: {value}"
+_DETAILS = {
+    "order_number": "Order",
+    "workspace_name": "Sold by",
+    "gateway_reference": "Reference",
+    "timestamp": "Date",
+}
+"""The facts listed below a letter, and their names."""
 _MAILBOX = re.compile(r"[^\s@,;:<>()\[\]\"\\]+@[^\s@,;:<>()\[\]\"\\]+")
 
 
@@ -29,6 +40,10 @@ class Letter:
     subject: str
     text: str
     html: str
+    from_name: str | None = None
+    """Shown as the sender, at the installation's own address; None = as the installation calls itself."""
+    reply_to: str | None = None
+    """The address answers go to."""
 
 
 class EmailSender:
@@ -44,7 +59,7 @@ class EmailSender:
             raise ConfigurationError(
                 "PAYFLOW_SMTP_URL must look like smtp://user:password@host:port (or smtps, smtp+starttls)."
             )
-        self._parts, self._mail_from = parts, mail_from
+        self._parts, self._mail_from = parts, _sender(mail_from)
         self._templates = Environment(
             loader=PackageLoader("payflow.channels", "templates"),
             autoescape=select_autoescape(["html"]),
@@ -52,28 +67,64 @@ class EmailSender:
             trim_blocks=True,
         )
 
-    def compose(self, notification_id: str, recipient: str, event_type: str, data: Mapping[str, Any]) -> Letter:
-        """The letter for an event's payload, as text and HTML. Raises DeliveryError for a payload without the facts."""
+    def compose(
+        self,
+        notification_id: str,
+        recipient: str,
+        event_type: str,
+        data: Mapping[str, Any],
+        *,
+        language: str = ENGLISH,
+        from_name: str | None = None,
+        reply_to: str | None = None,
+    ) -> Letter:
+        """The letter for an event's payload, as text and HTML, in a recognised language.
+
+        Raises DeliveryError, for good, for a payload without the facts.
+        """
         try:
-            text = in_app.render(event_type, data)
-            facts = {"title": text.title, "body": text.body, "name": data.get("user_name") or "", "data": data}
-            plain = self._templates.get_template("letter.txt").render(facts)
-            html = self._templates.get_template("letter.html").render(facts)
-        except (TemplateError, KeyError) as error:
+            text = in_app.render(event_type, data, language)
+            facts = {
+                "title": text.title,
+                "body": text.body,
+                "name": data.get("user_name") or "",
+                "details": list(_details(data, language)),
+            }
+            plain, html = self._rendered("letter", facts, language)
+        except (TemplateError, KeyError, ValueError, TypeError, PayflowError) as error:
             raise DeliveryError(f"The letter for {event_type} cannot be written.", retryable=False) from error
+        number = data.get("order_number")
         return Letter(
             message_id=f"<{notification_id}@payflow>",
             recipient=recipient,
-            subject=f"{text.title}: {data['order_number']}" if data.get("order_number") else text.title,
+            subject=say(_PAIR, language).format(name=text.title, value=number) if number else text.title,
             text=plain,
             html=html,
+            from_name=from_name,
+            reply_to=reply_to,
         )
+
+    def digest(self, notification_id: str, recipient: str, news: Mapping[str, Any]) -> Letter:
+        """The operators' letter: `title`, `counts` by kind, `lines`, and how many `more`. Raises DeliveryError."""
+        try:
+            plain, html = self._rendered("digest", news, ENGLISH)
+        except TemplateError as error:
+            raise DeliveryError("The digest cannot be written.", retryable=False) from error
+        return Letter(f"<{notification_id}@payflow>", recipient, f"payflow: {news['title']}", plain, html)
+
+    def _rendered(self, name: str, facts: Mapping[str, Any], language: str) -> tuple[str, str]:
+        """A template as text and as HTML."""
+        known = {**facts, "language": language, "say": partial(say, tag=language), "pair": say(_PAIR, language)}
+        plain = self._templates.get_template(f"{name}.txt").render(known)
+        return plain, self._templates.get_template(f"{name}.html").render(known)
 
     def send(self, letter: Letter) -> None:
         """Hand the letter to the server. Raises DeliveryError; `retryable` is False for an address refused for good."""
         address = _one_address(letter.recipient)
         message = EmailMessage()
-        message["From"], message["To"] = self._mail_from, address
+        message["From"], message["To"] = _called(self._mail_from, letter.from_name), address
+        if letter.reply_to:
+            message["Reply-To"] = _one_address(letter.reply_to)
         message["Subject"] = " ".join(letter.subject.split())
         message["Message-ID"] = letter.message_id
         message.set_content(letter.text)
@@ -112,3 +163,34 @@ def _one_address(recipient: str) -> str:
     if not _MAILBOX.fullmatch(address) or address not in recipient or any(one in recipient for one in "\r\n"):
         raise DeliveryError("The address cannot be written to.", retryable=False)
     return address
+
+
+def _sender(mail_from: str) -> Address:
+    """`Name <name@host>`, as configured. Raises ConfigurationError."""
+    found = getaddresses([mail_from])
+    try:
+        return Address(display_name=found[0][0], addr_spec=_one_address(mail_from))
+    except (ValueError, DeliveryError) as error:  # the header registry's errors are ValueErrors
+        raise ConfigurationError("PAYFLOW_MAIL_FROM must look like Bookings <bookings@example.com>.") from error
+
+
+def _called(sender: Address, name: str | None) -> Address:
+    """The sender under another name; the address stays. A name that could break the header is an error for good."""
+    if not name:
+        return sender
+    try:
+        return Address(display_name=name, addr_spec=sender.addr_spec)
+    except ValueError as error:
+        raise DeliveryError("The sender's name cannot be written.", retryable=False) from error
+
+
+def _details(data: Mapping[str, Any], language: str) -> Iterator[tuple[str, str]]:
+    facts = in_app.Facts(data, language)
+    for fact, name in _DETAILS.items():
+        if data.get(fact):
+            yield say(name, language), facts[fact]
+
+
+def sentences() -> set[str]:
+    """Every English word of letters outside the templates: what a language must have a translation of."""
+    return {_PAIR, *_DETAILS.values()}

@@ -18,6 +18,8 @@ class User(Base):
     id: Mapped[str] = mapped_column(String(255), primary_key=True)
     email: Mapped[str] = mapped_column(String(320), default="")
     name: Mapped[str] = mapped_column(String(255), default="")
+    locale: Mapped[str | None] = mapped_column(String(35))
+    """The language its last token asked for, as messages know it (`fr-CA`)."""
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 
@@ -51,6 +53,11 @@ class Workspace(Base):
     return_urls: Mapped[list[str]] = mapped_column(type_=Base.type_annotation_map[dict[str, Any]], default=list)
     enabled_gateways: Mapped[list[str] | None] = mapped_column(type_=Base.type_annotation_map[dict[str, Any]])
     """In routing order; NULL = all the installation has."""
+    locale: Mapped[str | None] = mapped_column(String(35))
+    """The language of its messages to those who want no other."""
+    mail_from_name: Mapped[str | None] = mapped_column(String(100))
+    """How its letters' sender is called; the address is the installation's."""
+    mail_reply_to: Mapped[str | None] = mapped_column(String(320))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
 

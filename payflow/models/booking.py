@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from payflow.core.act import Act
-from payflow.core.events import Event, EventType
+from payflow.core.events import Event, EventType, timestamp
 from payflow.core.money import Money
 from payflow.core.states import BookingStatus
 from payflow.models.base import Base, Identified, Minor, Stateful, one_of
@@ -64,5 +64,7 @@ class Booking(Identified, Stateful, Base):
                 "resource_id": self.resource_id,
                 "amount": self.amount_minor,
                 "currency": self.currency,
+                "starts_at": timestamp(self.starts_at),
+                "ends_at": timestamp(self.ends_at),
             },
         )

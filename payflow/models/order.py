@@ -8,7 +8,7 @@ from sqlalchemy import CheckConstraint, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from payflow.core.act import Act
-from payflow.core.events import Event, EventType
+from payflow.core.events import Event, EventType, timestamp
 from payflow.core.money import MAX_MINOR, Money
 from payflow.core.states import OrderStatus
 from payflow.models.base import Base, Identified, Minor, Owed, RowId, Stateful, one_of, partial_index
@@ -93,5 +93,6 @@ class Order(Identified, Stateful, Owed, Base):
                 "total_amount": self.total_minor,
                 "currency": self.currency,
                 "booking_count": self.booking_count,
+                "expires_at": timestamp(self.expires_at),
             },
         )

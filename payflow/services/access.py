@@ -25,6 +25,8 @@ class Caller:
     user_id: str
     email: str = ""
     name: str = ""
+    locale: str | None = None
+    """The language it wants messages in, as messages know it (`fr-CA`)."""
     workspaces: Mapping[str, Membership] = field(default_factory=dict)
     is_operator: bool = False
     is_service: bool = False

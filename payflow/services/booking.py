@@ -62,7 +62,8 @@ class BookingService:
             if booking_id is not None and tx.find(Booking, booking_id) is not None:
                 return booking_id
             user_id, email, name = owner
-            tx.upsert_user(user_id, email=email, name=name, at=tx.act.at)
+            locale = None if caller.is_service else caller.locale
+            tx.upsert_user(user_id, email=email, name=name, at=tx.act.at, locale=locale)
             workspace = tx.upsert_workspace(new.workspace_id, name=membership.name if membership else "", at=tx.act.at)
             if not workspace.customers_may_book and not caller.administers(new.workspace_id):
                 raise Forbidden("This workspace takes bookings from its own platform only.")

@@ -98,7 +98,7 @@ def _told_to_people(record: OrderRecord) -> Iterator[Entry]:
         if event.parked_at:
             yield Entry(event.parked_at, "event", f"{event.type} could not be read and was parked", event.id)
     for message in record.messages:
-        at = message.sent_at or message.parked_at or message.created_at
+        at = message.sent_at or message.parked_at or message.withdrawn_at or message.created_at
         yield Entry(at, "notification", _message_words(message), message.id, correlation_id=message.correlation_id)
     for row in record.deliveries:
         at = row.delivered_at or row.parked_at or row.tried_at or row.created_at
@@ -112,7 +112,8 @@ def _delivery_words(row: WebhookDelivery) -> str:
 
 
 def _message_words(row: Notification) -> str:
-    state = "sent" if row.sent_at else "given up" if row.parked_at else "waits to be sent"
+    states = {"sent": row.sent_at, "given up": row.parked_at, "withdrawn, for it was true no longer": row.withdrawn_at}
+    state = next((word for word, at in states.items() if at), "waits to be sent")
     return f"{row.channel} message “{row.title}” {state}" + (f": {row.error}" if row.error else "")
 
 

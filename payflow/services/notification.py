@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from payflow import bus, failpoints, logs
+from payflow import failpoints, logs
 from payflow.channels import in_app
 from payflow.channels.email import EmailSender
 from payflow.core.clock import Clock
@@ -20,6 +19,9 @@ from payflow.models.notification import Channel, Notification
 from payflow.models.outbox import OutboxEvent
 from payflow.services.access import Caller
 from payflow.services.delivery import deliveries_of
+from payflow.services.digest import DIGEST
+from payflow.services.letters import Draft, drafts
+from payflow.services.preferences import Reader, readers
 from payflow.services.side_by_side import SideBySide
 from payflow.store import outgoing
 from payflow.store.unit_of_work import Transaction, UnitOfWork
@@ -27,14 +29,6 @@ from payflow.store.unit_of_work import Transaction, UnitOfWork
 _log = logs.get(__name__)
 LEASE_SECONDS = 30
 BATCH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class _Claimed:
-    notification_id: str
-    recipient: str
-    event_type: str
-    payload: dict[str, Any]
 
 
 class NotificationService:
@@ -58,9 +52,11 @@ class NotificationService:
             claimed = tx.claim(OutboxEvent, now=tx.act.at, lease_seconds=LEASE_SECONDS, limit=BATCH, where=where)
             messages: list[Notification] = []
             deliveries: list[dict[str, Any]] = []
-            for event in tx.many(OutboxEvent, list(claimed)):
+            events = tx.many(OutboxEvent, list(claimed))
+            told_to = readers(tx, events)
+            for event in events:
                 try:
-                    rows = self._messages(event)
+                    rows = self._messages(event, told_to[event.id])
                 except (KeyError, TypeError, ValueError, AttributeError, PayflowError) as error:
                     _poison(event, tx, error)
                     continue
@@ -80,25 +76,26 @@ class NotificationService:
 
         return self._units.run(step)
 
-    def _messages(self, event: OutboxEvent) -> list[Notification]:
+    def _messages(self, event: OutboxEvent, reader: Reader) -> list[Notification]:
         """One row per recipient and channel that wants to hear of the event."""
         kind = EventType(event.type)
         now = self._clock.now()
         rows: list[Notification] = []
-        if kind in bus.CUSTOMER_EVENTS:
-            rows.append(_message(event, Channel.IN_APP, event.user_id, now=now, sent=True))
+        if reader.hears(Channel.IN_APP, kind):
+            rows.append(_message(event, Channel.IN_APP, event.user_id, reader, now=now, sent=True))
         address = event.payload.get("user_email")
-        if kind in bus.EMAIL_EVENTS and address and self._email is not None:
-            rows.append(_message(event, Channel.EMAIL, address, now=now, sent=False))
+        if reader.hears(Channel.EMAIL, kind) and address and self._email is not None:
+            rows.append(_message(event, Channel.EMAIL, address, reader, now=now, sent=False))
         return rows
 
     def deliver(self, ids: Sequence[str] | None = None) -> int:
-        """Send letters (some, or all that are due); how many went out. Each stands alone."""
+        """Send letters (some, or all that are due); how many went out. Each stands alone; what is true no longer is
+        withdrawn."""
         if self._email is None:
             return 0
         email = self._email
 
-        def claim(tx: Transaction) -> list[_Claimed]:
+        def claim(tx: Transaction) -> list[Draft]:
             claimed = tx.claim(
                 Notification,
                 now=tx.act.at,
@@ -111,11 +108,12 @@ class NotificationService:
                     Notification.due_at.is_not(None),
                 ),
             )
-            rows = tx.many(Notification, list(claimed))
-            events = {event.id: event for event in tx.many(OutboxEvent, [row.event_id for row in rows])}
-            return [
-                _Claimed(row.id, row.recipient, events[row.event_id].type, events[row.event_id].payload) for row in rows
-            ]
+            owed = tx.many(Notification, list(claimed))
+            found = drafts(tx, owed)
+            for row, draft in zip(owed, found, strict=True):
+                if draft.facts is None:
+                    _withdraw(tx, row)
+            return [draft for draft in found if draft.facts is not None]
 
         letters = self._units.run(claim)
         results = self._side_by_side.run("mail", partial(_send, email), letters)
@@ -151,15 +149,29 @@ class NotificationService:
         return self._units.run(step, actor=caller.actor)
 
 
-def _send(email: EmailSender, one: _Claimed) -> None:
-    letter = email.compose(one.notification_id, one.recipient, one.event_type, one.payload)
+def _send(email: EmailSender, one: Draft) -> None:
+    facts = one.facts or {}
+    if one.event_type == DIGEST:
+        letter = email.digest(one.notification_id, one.recipient, facts)
+    else:
+        letter = email.compose(
+            one.notification_id,
+            one.recipient,
+            one.event_type,
+            facts,
+            language=one.language,
+            from_name=one.from_name,
+            reply_to=one.reply_to,
+        )
     failpoints.hit("deliver.before_send")
     email.send(letter)
     failpoints.hit("deliver.after_send")
 
 
-def _message(event: OutboxEvent, channel: Channel, recipient: str, *, now: datetime, sent: bool) -> Notification:
-    text = in_app.render(event.type, event.payload)
+def _message(
+    event: OutboxEvent, channel: Channel, recipient: str, reader: Reader, *, now: datetime, sent: bool
+) -> Notification:
+    text = in_app.render(event.type, event.payload, reader.language)
     return Notification(
         id=new_id(),
         event_id=event.id,
@@ -169,6 +181,7 @@ def _message(event: OutboxEvent, channel: Channel, recipient: str, *, now: datet
         recipient=recipient,
         title=text.title,
         body=text.body,
+        locale=reader.language,
         created_at=now,
         sent_at=now if sent else None,
         due_at=None if sent else now,
@@ -185,6 +198,13 @@ def _poison(event: OutboxEvent, tx: Transaction, error: Exception) -> None:
     event.claimed_until, event.due_at = None, due_at
     _log.error(
         "an event could not be fanned out", action="outbox.poison", event_id=event.id, error=type(error).__name__
+    )
+
+
+def _withdraw(tx: Transaction, row: Notification) -> None:
+    row.withdrawn_at, row.due_at, row.claimed_until = tx.act.at, None, None
+    _log.info(
+        "a letter was overtaken by the record", action="notification.withdrawn", notification_id=row.id, kind=row.event
     )
 
 

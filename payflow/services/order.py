@@ -44,6 +44,8 @@ class OrderService:
             if order_id is not None and tx.find(Order, order_id) is not None:
                 return order_id
             bookings = _own_pending_bookings(tx, caller, booking_ids)
+            if caller.locale and not caller.is_service:
+                tx.upsert_user(caller.user_id, email=caller.email, name=caller.name, at=tx.act.at, locale=caller.locale)
             workspace = tx.get(Workspace, bookings[0].workspace_id)
             if discount_minor and not caller.administers(workspace.id):
                 raise Forbidden("Only the workspace's administrators and its platform may set a discount.")

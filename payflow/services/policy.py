@@ -10,6 +10,7 @@ from payflow.core.errors import Forbidden, InvalidInput, NotFound
 from payflow.core.web_addresses import is_allowed_return_url
 from payflow.models.access import Workspace
 from payflow.services.access import Caller
+from payflow.services.preferences import known_locale
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
@@ -25,6 +26,9 @@ FIELDS = (
     "excess_payment",
     "return_urls",
     "enabled_gateways",
+    "locale",
+    "mail_from_name",
+    "mail_reply_to",
 )
 
 
@@ -47,6 +51,8 @@ class PolicyService:
         """Set some settings; those not named stay. Raises InvalidInput naming the field."""
         _must_administer(caller, workspace_id)
         self._check(changes)
+        if changes.get("locale") is not None:
+            changes = {**changes, "locale": known_locale(changes["locale"])}
         membership = caller.workspaces.get(workspace_id)
 
         def step(tx: Transaction) -> dict[str, Any]:
@@ -110,6 +116,9 @@ def _unwritten(workspace_id: str) -> Workspace:
         excess_payment="refund",
         return_urls=[],
         enabled_gateways=None,
+        locale=None,
+        mail_from_name=None,
+        mail_reply_to=None,
     )
 
 

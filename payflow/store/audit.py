@@ -61,6 +61,7 @@ def breaches(rows: Repositories, now: datetime, slo_seconds: int) -> list[Breach
         "overdue": bindparam("overdue", now - timedelta(seconds=slo_seconds), UtcDateTime()),
         "far": bindparam("far", now + timedelta(seconds=KEY_LEASE_BOUND_SECONDS), UtcDateTime()),
         "edges": bindparam("edges", _legal_moves(), expanding=True),
+        "kept": bindparam("kept", sorted(kind.value for kind in bus.KEPT_IN_APP), expanding=True),
         "told": bindparam("told", sorted(kind.value for kind in bus.CUSTOMER_EVENTS), expanding=True),
     }
     found: list[Breach] = []

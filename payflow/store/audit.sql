@@ -125,7 +125,8 @@ UNION ALL SELECT id FROM orders WHERE status IN ('pending', 'processing') AND du
 UNION ALL SELECT o.id FROM orders o WHERE o.status = 'paid' AND o.due_at IS NULL
   AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.order_id = o.id)
 UNION ALL SELECT id FROM outbox_events WHERE fanned_out_at IS NULL AND parked_at IS NULL AND due_at IS NULL
-UNION ALL SELECT id FROM notifications WHERE sent_at IS NULL AND parked_at IS NULL AND due_at IS NULL
+UNION ALL SELECT id FROM notifications WHERE sent_at IS NULL AND parked_at IS NULL AND withdrawn_at IS NULL
+  AND due_at IS NULL
 UNION ALL SELECT id FROM webhook_events WHERE handled_at IS NULL AND parked_at IS NULL AND due_at IS NULL
 UNION ALL SELECT id FROM webhook_deliveries WHERE delivered_at IS NULL AND parked_at IS NULL AND due_at IS NULL
 
@@ -156,6 +157,7 @@ GROUP BY subject, event HAVING SUM(number) <> 0
 -- @I21 an event that was fanned out has its customer's message, and no message is there twice
 SELECT e.id FROM outbox_events e WHERE e.fanned_out_at IS NOT NULL AND e.type IN :told AND NOT EXISTS (
   SELECT 1 FROM notifications n WHERE n.event_id = e.id AND n.channel = 'in_app' AND n.recipient = e.user_id)
+AND (e.type IN :kept OR NOT EXISTS (SELECT 1 FROM notification_preferences p WHERE p.user_id = e.user_id))
 UNION ALL SELECT event_id FROM notifications GROUP BY event_id, recipient, channel HAVING COUNT(*) > 1
 
 -- @I22 a webhook had an effect only on a try of the gateway that signed it

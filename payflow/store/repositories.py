@@ -26,7 +26,7 @@ from payflow.models.decision import Decision
 from payflow.models.dispute import Dispute
 from payflow.models.gateway_call import GatewayCall
 from payflow.models.health import GatewayHealth
-from payflow.models.notification import Channel, Notification
+from payflow.models.notification import Channel, Notification, NotificationPreferences
 from payflow.models.order import Order, OrderBooking
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund
@@ -155,6 +155,17 @@ class Repositories(Claims):
         if rows:
             self._insert_new(Notification, rows, ["event_id", "recipient", "channel"])
 
+    def preferences_of(self, user_ids: Iterable[str]) -> dict[str, NotificationPreferences]:
+        """User id → what they want to hear; who never said has none."""
+        query = select(NotificationPreferences).where(NotificationPreferences.user_id.in_(set(user_ids)))
+        return {row.user_id: row for row in self.session.scalars(query)}
+
+    def lock_preferences(self, user_id: str, at: datetime) -> NotificationPreferences:
+        """A user's preferences, locked; new ones that switch nothing off if there were none."""
+        if self.session.get(NotificationPreferences, user_id) is None:
+            self._insert_or_get(NotificationPreferences(user_id=user_id, switched_off={}, updated_at=at), user_id)
+        return self.lock(NotificationPreferences, user_id)
+
     def insert_idempotency_key(self, row: IdempotencyKey) -> bool:
         """Claim a key in a scope; False if it is there already."""
         return self._insert_new(IdempotencyKey, [row], ["scope", "key"]) == 1
@@ -256,13 +267,14 @@ class Repositories(Claims):
         )
         return self.session.scalars(clash.limit(1)).first() is None
 
-    def upsert_user(self, user_id: str, *, email: str, name: str, at: datetime) -> User:
-        """Remember how a person is called; an empty value does not erase a known one."""
+    def upsert_user(self, user_id: str, *, email: str, name: str, at: datetime, locale: str | None = None) -> User:
+        """Remember how a person is called and speaks; an empty value does not erase a known one."""
         user = self.session.get(User, user_id)
         if user is None:
             user = self._insert_or_get(User(id=user_id, email=email, name=name, created_at=at, updated_at=at), user_id)
-        if (email and user.email != email) or (name and user.name != name):
+        if (email and user.email != email) or (name and user.name != name) or (locale and user.locale != locale):
             user.email, user.name, user.updated_at = email or user.email, name or user.name, at
+            user.locale = locale or user.locale
         return user
 
     def upsert_workspace(self, workspace_id: str, *, name: str, at: datetime) -> Workspace:

@@ -127,6 +127,8 @@ MADE: dict[tuple[str, str], Callable[[Scene], Request]] = {
     ("GET", "/notifications/"): lambda _: Request(),
     ("POST", "/notifications/{id}/read/"): lambda scene: Request(scene.message),
     ("POST", "/notifications/read-all/"): lambda _: Request(),
+    ("GET", "/notifications/preferences/"): lambda _: Request(),
+    ("PATCH", "/notifications/preferences/"): lambda _: Request(json={"locale": "fr"}),
     ("GET", "/workspaces/{id}/policy/"): lambda _: Request(WORKSPACE),
     ("PATCH", "/workspaces/{id}/policy/"): lambda _: Request(WORKSPACE, json={"refund_needs_approval": True}),
     ("GET", "/openapi.json"): lambda _: Request(),
@@ -268,6 +270,7 @@ def test_strangers_get_nothing_that_is_somebody_elses(matrix: Matrix) -> None:
     shared = PUBLIC | {
         ("POST", "/bookings/"), ("POST", "/notifications/read-all/"), ("GET", "/notifications/"),
         ("GET", "/payment/decisions/"), ("GET", "/payment/reports/summary/"),
+        ("GET", "/notifications/preferences/"), ("PATCH", "/notifications/preferences/"),
     }  # fmt: skip
     strangers = {"member": {"B"}, "foreign": set(), "foreign admin": {"C"}, "key elsewhere": {"C"}}
     for route, answers in matrix.items():

@@ -44,6 +44,8 @@ OFF_THE_MONEY_PATH = {
     "policy.PolicyService.change": "one row, changed by staff",
     "audit.AuditService.run": "what was found; the next audit finds it again",
     "webhook.WebhookService.give_back": "ends a lease that would run out by itself",
+    "digest.DigestService.tell": "tells operators what stands on record; the next beat tells it as well",
+    "preferences.PreferenceService.change": "what a user wants to hear; asked again, it does the same",
     "sweep.SweepService.housekeeping": "throws away what is too old to matter",
     "payment.PaymentService.complete_payment": "the contract's door for a step that `settle` takes",
     "payment.PaymentService.fail_payment": "the contract's door for a step that `settle` takes",
@@ -69,7 +71,7 @@ def test_every_task_and_place_is_named_and_there() -> None:
         for name in worker.app.tasks
         if name.partition(".")[0] in {task.partition(".")[0] for task in failpoints.TASKS}
     }
-    without_money = {"sweeps.audit", "sweeps.housekeeping"}
+    without_money = {"sweeps.audit", "sweeps.digest", "sweeps.housekeeping"}
     assert set(failpoints.TASKS) == tasks - without_money
     written = [
         node.args[0].value

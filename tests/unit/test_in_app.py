@@ -77,7 +77,7 @@ def test_late_money_is_told_truthfully(status: str) -> None:
 
 @pytest.mark.parametrize(
     ("amount", "currency", "shown"),
-    [(150_000, "NGN", "NGN 1,500.00"), (1_500, "JPY", "JPY 1,500"), (5, "KWD", "KWD 0.005")],
+    [(150_000, "NGN", "NGN\u00a01,500.00"), (1_500, "JPY", "¥1,500"), (5, "KWD", "KWD\u00a00.005")],
 )
 def test_amounts_are_written_with_the_currencys_decimals(amount: int, currency: str, shown: str) -> None:
     """Two, none and three."""

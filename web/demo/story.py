@@ -182,6 +182,7 @@ def _message(row: Notification) -> Json:
         "created_at": _at(row.created_at),
         "sent_at": _at(row.sent_at),
         "parked_at": _at(row.parked_at),
+        "withdrawn_at": _at(row.withdrawn_at),
         "error": row.error,
     }
 

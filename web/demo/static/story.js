@@ -108,7 +108,7 @@ const aboutGivingBack = (type) => type.startsWith("REFUND") || type === "BOOKING
 function messagesStage(story) {
   const messages = story.messages.filter((row) => !aboutGivingBack(row.event));
   const events = story.events.filter((row) => !aboutGivingBack(row.type));
-  const owed = messages.some((row) => !row.sent_at && !row.parked_at) || events.some((row) => !row.fanned_out_at && !row.parked_at);
+  const owed = messages.some((row) => !row.sent_at && !row.parked_at && !row.withdrawn_at) || events.some((row) => !row.fanned_out_at && !row.parked_at);
   const sent = messages.map((row) => row.sent_at).filter(Boolean).sort().at(-1) || null;
   const letters = messages.filter((row) => row.channel === "email").length;
   const inApp = messages.filter((row) => row.channel === "in_app").length;
@@ -237,7 +237,7 @@ function empty(text, columns) {
 function drawMessages(story) {
   const rows = story.messages.map((row) => {
     const isLetter = row.channel === "email";
-    const state = row.parked_at ? "given up" : row.error ? "will be tried again" : "on its way";
+    const state = row.parked_at ? "given up" : row.withdrawn_at ? "withdrawn" : row.error ? "will be tried again" : "on its way";
     return el(
       "li",
       { class: `message ${isLetter ? "letter" : "note"} ${row.sent_at ? "sent" : "owed"}`, "data-testid": "message", "data-event": row.event, "data-channel": row.channel, "data-sent": row.sent_at ? "yes" : "no" },
