@@ -195,7 +195,8 @@ class _Reader:
 
     def origin(self, name: str, address: str) -> str:
         parts = urlsplit(self.checked_address(name, address))
-        if address != f"{parts.scheme}://{parts.netloc}":
+        is_plain = re.fullmatch(r"[A-Za-z0-9.:/-]+", address)  # Flask-CORS takes a pattern for one
+        if not is_plain or address != f"{parts.scheme}://{parts.netloc}":
             raise ConfigurationError(f"{name} lists origins such as https://shop.example: no path, no `*`.")
         return address
 

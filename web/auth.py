@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from payflow import logs
 from payflow.channels.languages import recognised
+from payflow.core.cards import holds_card_number
 from payflow.core.clock import Clock
 from payflow.core.errors import PayflowError
 from payflow.services.access import Caller, Membership
@@ -184,9 +185,14 @@ class _KeySet:
 def _caller(claims: _Claims) -> Caller:
     return Caller(
         user_id=claims.sub,
-        email=claims.email,
-        name=claims.name,
+        email=_kept(claims.email),
+        name=_kept(claims.name),
         locale=recognised(claims.locale),
         workspaces={key: Membership(one.name, one.role) for key, one in claims.workspaces.items()},
         is_operator="operator" in claims.scope.split(),
     )
+
+
+def _kept(text: str) -> str:
+    """What a token calls its bearer, unless it is a card number: that is kept nowhere."""
+    return "" if holds_card_number(text) else text

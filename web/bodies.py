@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StringConstraints
 
 from payflow.core.destinations import LONGEST_URL
 from payflow.core.events import TYPE_BY_OUTSIDE_NAME, EventType
@@ -20,7 +20,7 @@ from payflow.models.refund import RefundReason
 from payflow.services.order import MAX_BOOKINGS
 from payflow.store.queries import Filters
 from web.pages import MAX_PAGE_SIZE, PAGE_SIZE
-from web.text import Line, MomentIn, Name, Note, RowId
+from web.text import FreeLine, Line, MomentIn, Name, Note, RowId, no_card_number
 
 Amount = Annotated[int, Field(strict=True, ge=0, le=MAX_MINOR, description="In minor units of the currency.")]
 Currency = Annotated[
@@ -29,12 +29,14 @@ Currency = Annotated[
     Field(description="ISO 4217, in capitals.", examples=["NGN"]),
 ]
 Email = Annotated[
-    str, StringConstraints(strict=True, max_length=320, pattern=r"^[^@\s,;<>\"\x00-\x1f]+@[^@\s,;<>\"\x00-\x1f]+$")
+    str,
+    StringConstraints(strict=True, max_length=320, pattern=r"^[^@\s,;<>\"\x00-\x1f]+@[^@\s,;<>\"\x00-\x1f]+$"),
+    AfterValidator(no_card_number),
 ]
-SenderName = Annotated[Line, StringConstraints(max_length=100, pattern=r"^[^@<>\"\\]+$")]
+SenderName = Annotated[FreeLine, StringConstraints(max_length=100, pattern=r"^[^@<>\"\\]+$")]
 """A sender's name: it can look like no address."""
 Locale = Annotated[str, StringConstraints(strict=True, min_length=2, max_length=35, pattern=r"^[A-Za-z0-9_-]+$")]
-Url = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=2000)]
+Url = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=2000), AfterValidator(no_card_number)]
 
 
 class Body(BaseModel):
@@ -47,14 +49,14 @@ class NewBooking(Body):
     """A slot of a resource and its price."""
 
     workspace_id: Name
-    resource_id: Annotated[Line, StringConstraints(max_length=128)]
+    resource_id: Annotated[FreeLine, StringConstraints(max_length=128)]
     starts_at: MomentIn
     ends_at: MomentIn
     amount: Amount
     currency: Currency
     user_id: Line | None = Field(None, description="Whose booking it is; only with a service key.")
     user_email: Email | None = Field(None, description="Only with a service key.")
-    user_name: Line | None = Field(None, description="Only with a service key.")
+    user_name: FreeLine | None = Field(None, description="Only with a service key.")
 
 
 class NewOrder(Body):
@@ -69,7 +71,7 @@ class NewPayment(Body):
 
     order_id: RowId
     gateway: Name = Field("auto", examples=["auto", *NAMES])
-    payment_method: Name | None = None
+    payment_method: Annotated[Name, AfterValidator(no_card_number)] | None = None
     return_url: Url | None = Field(None, description="Where the customer goes afterwards; must be on the allow-list.")
 
 

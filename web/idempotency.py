@@ -11,6 +11,7 @@ from typing import Concatenate, ParamSpec
 
 from flask import Response, request
 
+from payflow.core.cards import holds_card_number
 from payflow.core.errors import PayflowError
 from payflow.services.idempotency import Answer, Claim
 from web.context import caller, web
@@ -32,8 +33,11 @@ def creates(handler: Callable[Concatenate[str | None, P], Response]) -> Callable
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return handler(None, *args, **kwargs)
-        if not _VISIBLE_ASCII.fullmatch(key):
-            raise Malformed("Idempotency-Key is 1 to 255 visible ASCII characters.", code="invalid_idempotency_key")
+        if not _VISIBLE_ASCII.fullmatch(key) or holds_card_number(key):
+            raise Malformed(
+                "Idempotency-Key is 1 to 255 visible ASCII characters, and no card number.",
+                code="invalid_idempotency_key",
+            )
         claimed = web().idempotency.claim(_scope(), key, _fingerprint())
         if isinstance(claimed, Answer):
             return _replay(claimed)

@@ -13,6 +13,7 @@ from flask import Request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from payflow import logs
+from payflow.core.cards import holds_card_number
 from web.errors import Malformed
 
 _SANE_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -76,7 +77,8 @@ class RequestIds:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         given = environ.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if _SANE_ID.fullmatch(given) else str(uuid.uuid4())
+        is_sane = _SANE_ID.fullmatch(given) and not holds_card_number(given)
+        request_id = given if is_sane else str(uuid.uuid4())
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Callable[[bytes], object]:
             return start_response(status, [*headers, ("X-Request-ID", request_id)], *rest)

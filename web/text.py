@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, PlainSerializer, StringConstraints, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from payflow.core.cards import holds_card_number
 from payflow.core.events import timestamp
 
 
@@ -22,6 +23,13 @@ def _printable(text: str) -> str:
 
 def _paragraph(text: str) -> str:
     _printable(text.replace("\n", " ").replace("\r", " ").replace("\t", " "))
+    return text
+
+
+def no_card_number(text: str) -> str:
+    """Nobody stores a card number here, whatever field it is typed into."""
+    if holds_card_number(text):
+        raise PydanticCustomError("card_number", "Card numbers are not taken here: pay on the gateway's page")
     return text
 
 
@@ -53,9 +61,13 @@ def _in_range(moment: datetime) -> datetime:
 
 Line = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=255), AfterValidator(_printable)]
 """One line of text."""
+FreeLine = Annotated[Line, AfterValidator(no_card_number)]
+"""One line that a person may have typed."""
 Name = Annotated[str, StringConstraints(strict=True, min_length=1, max_length=64), AfterValidator(_printable)]
 """The name of a workspace or payment method."""
-Note = Annotated[str, StringConstraints(strict=True, max_length=500), AfterValidator(_paragraph)]
+Note = Annotated[
+    str, StringConstraints(strict=True, max_length=500), AfterValidator(_paragraph), AfterValidator(no_card_number)
+]
 """A remark by a person; may have several lines."""
 RowId = Annotated[
     str,
