@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from payflow import dispatch, failpoints, migrations
+from payflow import dispatch, failpoints, logs, migrations
 from payflow.cache import Cache, NoCache, RedisCache
 from payflow.channels.email import EmailSender
 from payflow.channels.webhook import WebhookSender
@@ -94,6 +94,7 @@ def build(
     """Wire a container; opens no connection yet. `worker` is the name under which a worker claims work, `transport`
     the limits of calls to gateways."""
     failpoints.arm(settings.failpoints, settings.data_dir)
+    logs.hide(settings.secrets)
     clock = clock or SystemClock()
     engine = make_engine(settings.database_url)
     cache: Cache = RedisCache(settings.cache_url, of=settings.database_url) if settings.cache_url else NoCache()

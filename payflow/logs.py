@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,9 +21,19 @@ _URL_PASSWORD = re.compile(r"(://[^/\s:@]*:)[^/\s@]+@")
 _CARD = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b|(\b\d(?:[ -]?\d){12,18}\b)", re.IGNORECASE)
 """Our own ids come first, so that one made of digits only stays readable."""
 
+_hidden: tuple[str, ...] = ()
+
+
+def hide(secrets: Iterable[str]) -> None:
+    """From now on take these out too, whatever they look like: the secrets this process was configured with."""
+    global _hidden  # noqa: PLW0603 - logging is the process's, and so is what it must not tell
+    _hidden = tuple(sorted({*_hidden, *(one for one in secrets if len(one) >= 8)}, key=len, reverse=True))
+
 
 def mask(text: str) -> str:
     """Take secret keys, tokens, passwords in addresses and card-shaped numbers out of a text."""
+    for secret in _hidden:
+        text = text.replace(secret, "[masked]")
     text = _URL_PASSWORD.sub(r"\1[masked]@", _SECRET.sub(r"\1[masked]", text))
     return _CARD.sub(lambda found: "[digits]" if found.group(1) else found.group(), text)
 

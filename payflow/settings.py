@@ -84,6 +84,12 @@ class Settings:
     def is_live(self) -> bool:
         return self.mode == "live"
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no log line may hold. (Passwords in addresses are known by where they stand.)"""
+        own = [self.jwt_secret] if self.jwt_secret else []
+        return (*own, *(one for row in self.gateways.values() for one in (row.secret_key, *row.webhook_secrets)))
+
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Settings:
         """Read and check. Raises ConfigurationError naming the variable."""

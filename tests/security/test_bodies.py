@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from payflow.models.access import User
 from payflow.models.booking import Booking
 from payflow.models.order import Order
 from payflow.models.refund import Refund
-from tests.builders import API, Client, a_booking_body, a_paid_payment, a_problem, pointers
+from tests.builders import API, Client, a_booking_body, a_paid_payment, a_problem, a_token, pointers
 from tests.house import ADA, WORKSPACE, House
 
 CARD = "4084084084084081"
@@ -191,12 +192,8 @@ def test_a_card_number_in_a_header_is_not_kept(house: House, ada: Client, app: F
     assert answer.headers["X-Request-ID"] != CARD
     refused = ada.post("/bookings/", a_booking_body(house), headers={"Idempotency-Key": CARD})
     a_problem(refused, 400, "invalid_idempotency_key")
-    from tests.builders import a_token
-
     named = Client(app.test_client(), a_token(ADA, name=f"Ada {CARD}", email=f"{CARD}@example.com"))
     assert named.post("/bookings/", a_booking_body(house)).status_code == 201
-    from payflow.models.access import User
-
     assert CARD not in json.dumps([[row.name, row.email] for row in house.rows(User)])
 
 
