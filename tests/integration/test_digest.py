@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from payflow.core.errors import ConfigurationError
+from payflow.models.breach import AuditBreach
 from payflow.models.decision import Decision
 from payflow.models.notification import Alert, Notification
 from payflow.models.webhook_event import WebhookEvent
@@ -115,6 +116,18 @@ def test_parked_work_is_told_and_told_again_when_given_up_again(house: House) ->
     house.later(INTERVAL_SECONDS)
     house.container.units.run(lambda tx: park(tx, again=True))
     assert tell(house) == 1
+
+
+@told
+def test_a_broken_invariant_is_told(house: House) -> None:
+    """What the hourly audit put on record is in the next letter."""
+    now = house.clock.now()
+    breach = AuditBreach(
+        invariant="I01", sentence="money adds up", row_count=2, row_ids=[], created_at=now, last_seen_at=now
+    )
+    house.container.units.run(lambda tx: tx.add(breach))
+    assert tell(house) == 1
+    assert "broken invariant: I01 money adds up: 2 rows" in letters(house)[0]["text"]
 
 
 @told
