@@ -91,4 +91,4 @@ def _write(tx: Transaction, news: list[Untold], *, send_to: str, window: int) ->
 
 def _line(one: Untold) -> str:
     order = f" ({one.order_number})" if one.order_number else ""
-    return f"{timestamp(one.since)} {one.kind}{order}: {one.what}"
+    return f"{timestamp(one.since)} {one.kind}{order}: {' '.join(one.what.split())}"

@@ -47,6 +47,8 @@ money that came in came in, whatever becomes of it."""
 
 def drafts(rows: Repositories, owed: Sequence[Notification]) -> list[Draft]:
     """Letters as they would be written now, in the order of `owed`."""
+    if not owed:
+        return []
     events = {event.id: event for event in rows.many(OutboxEvent, sorted({one.event_id for one in owed}))}
     orders = {row.id: row for row in rows.many(Order, sorted({one.order_id for one in owed if one.order_id}))}
     sellers = {row.id: row for row in rows.many(Workspace, sorted({one.workspace_id for one in events.values()}))}

@@ -41,6 +41,8 @@ class Reader:
 def readers(rows: Repositories, events: Sequence[OutboxEvent]) -> dict[str, Reader]:
     """Event id → who it is told to: the user's own choice, else what their token said, else the workspace's language,
     else English."""
+    if not events:
+        return {}
     chosen = rows.preferences_of(event.user_id for event in events)
     users = {row.id: row for row in rows.many(User, sorted({event.user_id for event in events}))}
     workspaces = {row.id: row for row in rows.many(Workspace, sorted({event.workspace_id for event in events}))}
