@@ -141,6 +141,7 @@ EventNames = Annotated[
 ReceiverUrl = Annotated[
     str,
     StringConstraints(strict=True, min_length=1, max_length=LONGEST_URL),
+    AfterValidator(no_card_number),
     Field(description="https, on the public internet."),
 ]
 

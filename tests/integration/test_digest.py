@@ -11,10 +11,11 @@ from payflow.core.errors import ConfigurationError
 from payflow.models.breach import AuditBreach
 from payflow.models.decision import Decision
 from payflow.models.notification import Alert, Notification
+from payflow.models.webhook_endpoint import WebhookEndpoint
 from payflow.models.webhook_event import WebhookEvent
 from payflow.services.digest import DIGEST, MOST_LINES
 from payflow.settings import Settings
-from tests.house import House
+from tests.house import WORKSPACE, House
 from tests.rows import a_decision, a_webhook
 from tests.soundness import assert_sound
 from tests.unit.test_settings import LEAST
@@ -128,6 +129,29 @@ def test_a_broken_invariant_is_told(house: House) -> None:
     house.container.units.run(lambda tx: tx.add(breach))
     assert tell(house) == 1
     assert "broken invariant: I01 money adds up: 2 rows" in letters(house)[0]["text"]
+
+
+@told
+def test_failing_and_disabled_endpoints_are_told(house: House) -> None:
+    """After an hour of nothing but failures, and when it was given up; what was switched off by hand is no news."""
+    now = house.clock.now()
+    fields = {
+        "workspace_id": WORKSPACE, "url": "https://shop.example/hook", "secret": "whsec_x", "retired_secrets": {},
+        "created_at": now, "updated_at": now, "subscribed_at": now, "last_sequence": 0, "events": "", "description": "",
+    }  # fmt: skip
+    off = {"enabled": False, "disabled_at": now}
+
+    def plant(tx: Any) -> None:
+        tx.add(WebhookEndpoint(**fields, enabled=True, failing_since=now))
+        tx.add(WebhookEndpoint(**fields, **off, disabled_reason="gone"))
+        tx.add(WebhookEndpoint(**fields, **off, disabled_reason="by_hand"))
+
+    house.container.units.run(plant)
+    assert tell(house) == 1
+    assert "was disabled: gone" in letters(house)[0]["text"]
+    house.clock.advance(3_600)
+    assert tell(house) == 1
+    assert "nothing has reached the webhook endpoint" in letters(house)[0]["text"]
 
 
 @told

@@ -89,6 +89,7 @@ ROUTES = {
     ("POST", "/payment/payments/initiate/"): {"order_id": "x"},
     ("POST", "/payment/payments/callback/"): {"reference": "x"},
     ("POST", "/payment/refunds/"): {"reason": "other"},
+    ("POST", "/payment/webhook-endpoints/"): {"workspace_id": WORKSPACE},
     ("PATCH", "/notifications/preferences/"): {},
     ("PATCH", f"/workspaces/{WORKSPACE}/policy/"): {},
 }
@@ -167,6 +168,8 @@ TYPED_BY_PEOPLE = {
     "payment method": ("POST", "/payment/payments/initiate/", {"payment_method": CARD}),
     "return address": ("POST", "/payment/payments/initiate/", {"return_url": f"https://shop.example/?pan={CARD}"}),
     "refund's description": ("POST", "/payment/refunds/", {"reason_description": "my card is\n4084-0840-8408-4081"}),
+    "endpoint's description": ("POST", "/payment/webhook-endpoints/", {"description": f"card {CARD}"}),
+    "endpoint's address": ("POST", "/payment/webhook-endpoints/", {"url": f"https://shop.example/{CARD}"}),
     "sender's name": ("PATCH", f"/workspaces/{WORKSPACE}/policy/", {"mail_from_name": CARD}),
     "reply address": ("PATCH", f"/workspaces/{WORKSPACE}/policy/", {"mail_reply_to": f"{CARD}@example.com"}),
 }

@@ -25,6 +25,7 @@ FILTERS = {
     "/payment/orders/": ("status", "workspace", "search", "created_after", "cursor", "page_size"),
     "/payment/payments/": ("status", "gateway", "workspace", "created_after", "cursor"),
     "/payment/refunds/": ("status", "gateway", "workspace", "created_before", "cursor"),
+    "/payment/webhook-endpoints/": ("workspace", "cursor", "page_size"),
     "/payment/decisions/": ("status", "workspace", "cursor"),
     "/payment/reports/summary/": ("workspace", "gateway", "created_after"),
     "/notifications/": ("unread", "cursor", "page_size"),
