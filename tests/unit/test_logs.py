@@ -39,6 +39,7 @@ def logging_to(capsys: pytest.CaptureFixture[str]) -> Iterator[list[str]]:
     root, written = logging.getLogger(), list[str]()
     before, level = root.handlers[:], root.level
     logs.configure()
+    structlog.configure(cache_logger_on_first_use=False)  # or whoever logs in here would do so for ever
     try:
         yield written
     finally:
