@@ -201,7 +201,7 @@ def completed(live: Live, order_ids: list[str]) -> bool:
 
 def all_told(live: Live) -> bool:
     """Whether every event has its messages and every message is out."""
-    owed = "SELECT id FROM notifications WHERE sent_at IS NULL AND parked_at IS NULL"
+    owed = "SELECT id FROM notifications WHERE sent_at IS NULL AND parked_at IS NULL AND withdrawn_at IS NULL"
     return not live.rows("SELECT id FROM outbox_events WHERE fanned_out_at IS NULL") and not live.rows(owed)
 
 

@@ -210,7 +210,8 @@ def _unsettled_rows(books: Books) -> Iterator[str]:
     yield from (f"refund {one.id} is {one.status}" for one in books.refunds.values() if _is_open(one))
     yield from (f"{one.status} order {one.id} is owed a step" for one in books.orders.values() if _owes(one, books))
     yield from (f"event {one.type} {one.id} is not told" for one in books.events if _is_untold(one))
-    yield from (f"message {one.id} is not out" for one in books.messages if not one.sent_at and not one.parked_at)
+    ends = ((one.id, one.sent_at or one.parked_at or one.withdrawn_at) for one in books.messages)
+    yield from (f"message {message_id} is not out" for message_id, end in ends if not end)
     for reference, sums in books.there.items():
         if sums["charges"] and not _is_known(books.attempts.get(reference)):
             yield f"charge {reference} is not on record"

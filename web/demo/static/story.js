@@ -110,7 +110,7 @@ function messagesStage(story) {
   const events = story.events.filter((row) => !aboutGivingBack(row.type));
   const owed = messages.some((row) => !row.sent_at && !row.parked_at && !row.withdrawn_at) || events.some((row) => !row.fanned_out_at && !row.parked_at);
   const sent = messages.map((row) => row.sent_at).filter(Boolean).sort().at(-1) || null;
-  const letters = messages.filter((row) => row.channel === "email").length;
+  const letters = messages.filter((row) => row.channel === "email" && !row.withdrawn_at).length;
   const inApp = messages.filter((row) => row.channel === "in_app").length;
   const told = [inApp ? `${inApp} in app` : "", letters ? count(letters, "e-mail") : ""].filter(Boolean).join(", ");
   return { key: "messages", name: "Messages", at: owed ? null : sent, note: told || "nobody told yet", state: owed ? "active" : sent ? "done" : "todo" };
