@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from payflow.core.errors import PayflowError
 from payflow.core.money import Money
 from payflow.core.states import DisputeStatus
+
+Row = TypeVar("Row")
 
 
 class Outcome(StrEnum):
@@ -148,6 +150,44 @@ class RefundResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of time: `since` belongs to it, `until` does not."""
+
+    since: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPayment:
+    """One row of a gateway's list of transactions, read as its answer to a question is."""
+
+    told: Verification
+    """`reference` is empty where the row carries none of ours."""
+    at: datetime
+    """When it was made there."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedRefund:
+    """One row of a gateway's list of refunds. `told.amount` is None where the row does not name its currency."""
+
+    told: RefundResult
+    at: datetime
+    """When it was made there."""
+    transaction_id: str | None
+    """The payment it gives back."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage(Generic[Row]):
+    """Some rows of a list, in any order."""
+
+    rows: tuple[Row, ...]
+    next: str | None
+    """Hand it back to get the page after this; None: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
 class DisputeHint:
     """What a gateway tells of a chargeback. There is no call to ask it back, so the signed webhook is the source."""
 
@@ -226,6 +266,17 @@ class Gateway(Protocol):
 
     def list_refunds(self, attempt: AttemptRef) -> list[RefundResult]:
         """All refunds the gateway knows of a paid try: the probe after a refund with an unknown outcome."""
+        ...
+
+    def payments_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedPayment]:
+        """One page of all transactions made there in a window, whoever made them. Safe to repeat.
+
+        Each is on some page; others may be too where the gateway lists by whole days. One call.
+        """
+        ...
+
+    def refunds_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedRefund]:
+        """One page of all refunds made there in a window, in its dashboard too. Otherwise as `payments_made`."""
         ...
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint:

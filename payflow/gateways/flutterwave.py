@@ -11,19 +11,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any, final
 
 from payflow import logs
 from payflow.core.clock import Clock
 from payflow.core.errors import AnswerNotUnderstood, GatewayError, GatewayRejected, InvalidInput
 from payflow.core.money import Money
-from payflow.gateways.answers import text_id, whole_number
+from payflow.gateways.answers import moment, text_id, whole_number
 from payflow.gateways.base import (
     AttemptRef,
     Gateway,
     Initiated,
     InitiateRequest,
+    ListedPayment,
+    ListedRefund,
+    ListPage,
     LostInitiate,
     Outcome,
     RefundRef,
@@ -31,37 +33,24 @@ from payflow.gateways.base import (
     RefundResult,
     Verification,
     WebhookHint,
+    Window,
 )
 from payflow.gateways.calls import Answer, Call, Dialect, TransportOptions, path_part
 from payflow.gateways.flutterwave_reading import (
+    CURRENCIES,
+    MINIMUM_REFUND,
+    PAYMENT_OPTIONS,
     PLAIN_SUCCESS,
+    page_info,
     read_error,
     read_refund,
     read_transaction,
     refund_note,
+    whole_days,
 )
 from payflow.gateways.flutterwave_webhook import WebhookKeys, known_reference, read_webhook
 from payflow.gateways.redaction import redact_text
 from payflow.gateways.transport import Transport
-
-CURRENCIES = frozenset(
-    {
-        "NGN", "USD", "EUR", "GBP", "GHS", "KES", "ZAR", "UGX", "RWF", "TZS", "ZMW", "MWK", "XAF", "XOF", "EGP", "GNF",
-        "MAD", "CAD", "CLP", "COP",
-    }
-)  # fmt: skip
-"""Flutterwave support, "Currencies accepted", without withdrawn codes, and the Currency enum of its PHP library."""
-
-PAYMENT_OPTIONS = frozenset(
-    {
-        "card", "ussd", "account", "banktransfer", "mpesa", "mobilemoneyghana", "mobilemoneyfranco",
-        "mobilemoneyuganda", "mobilemoneyrwanda", "mobilemoneyzambia",
-    }
-)  # fmt: skip
-"""The default list of Flutterwave's PHP library (CheckoutHelper)."""
-
-MINIMUM_REFUND: Mapping[str, Money] = MappingProxyType({"NGN": Money(100_00, "NGN"), "KES": Money(10_00, "KES")})
-"""The least a refund may be (docs, Refunds); no least payment is published."""
 
 _LONGEST_SESSION_MINUTES = 1_440
 _REFUND_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
@@ -247,6 +236,21 @@ class FlutterwaveGateway(Gateway):
             if text_id(row.get("transaction_id")) == known.transaction_id
         ]
 
+    def payments_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedPayment]:
+        """Get transactions, by whole days."""
+        answer, rows, following = self._page("list_transactions", "/transactions", whole_days(window), cursor)
+        told = (self._verification(row, "list_transactions", answer) for row in rows)
+        made = (self._made_at(row, "list_transactions", answer) for row in rows)
+        return ListPage(tuple(map(ListedPayment, told, made)), following)
+
+    def refunds_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedRefund]:
+        """Fetch multiple refunded transactions, by whole days. The rows name no currency."""
+        answer, rows, following = self._page("list_refunds", "/refunds", whole_days(window), cursor)
+        told = (self._refund(row, None, "list_refunds", answer) for row in rows)
+        made = (self._made_at(row, "list_refunds", answer) for row in rows)
+        owners = (text_id(row.get("transaction_id")) for row in rows)
+        return ListPage(tuple(map(ListedRefund, told, made, owners)), following)
+
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint:
         """Check `flutterwave-signature` or `verif-hash` on the raw bytes, then read what the event points at."""
         return read_webhook(self._webhook_keys, headers, body)
@@ -317,26 +321,38 @@ class FlutterwaveGateway(Gateway):
     def _rows(self, operation: str, path: str, query: Mapping[str, str]) -> list[tuple[dict[str, Any], Answer]]:
         """Every row of a paged list, each once, all or nothing."""
         found: dict[str, tuple[dict[str, Any], Answer]] = {}
-        for page in range(1, _MOST_PAGES + 1):
-            more = {"page": str(page)} if page > 1 else {}
-            answer = self._ask(operation, path, query={**query, **more})
-            rows, meta = answer.body.get("data"), answer.body.get("meta")
-            if answer.body.get("status") != "success" or not isinstance(rows, list):
-                raise self._odd(operation, answer, "The answer holds no list.")
+        following: str | None = None
+        for _ in range(_MOST_PAGES):
+            answer, rows, following = self._page(operation, path, query, following)
             before = len(found)
             for row in rows:
-                row_id = text_id(row.get("id")) if isinstance(row, dict) else None
-                if row_id is None:
-                    raise self._odd(operation, answer, "The list holds something without an id.")
-                found.setdefault(row_id, (row, answer))
-            info = meta.get("page_info") if isinstance(meta, dict) else None
-            told = info if isinstance(info, dict) else {}
-            pages, total = whole_number(told.get("total_pages")), whole_number(told.get("total"))
-            if len(found) == before or (pages is not None and page >= pages):
+                found.setdefault(text_id(row.get("id")) or "", (row, answer))
+            if len(found) == before or following is None:
+                total = whole_number(page_info(answer.body).get("total"))
                 if total is not None and len(found) < total:
                     raise self._odd(operation, answer, "The list is incomplete.")
                 return list(found.values())
         raise self._odd(operation, answer, "The list does not end.")
+
+    def _page(
+        self, operation: str, path: str, query: Mapping[str, str], cursor: str | None
+    ) -> tuple[Answer, list[dict[str, Any]], str | None]:
+        """A page by number: the answer, its rows, the next number."""
+        answer = self._ask(operation, path, query={**query, **({"page": cursor} if cursor else {})})
+        rows = answer.body.get("data")
+        if answer.body.get("status") != "success" or not isinstance(rows, list):
+            raise self._odd(operation, answer, "The answer holds no list.")
+        if not all(isinstance(row, dict) and text_id(row.get("id")) for row in rows):
+            raise self._odd(operation, answer, "The list holds something without an id.")
+        page, pages = int(cursor or "1"), whole_number(page_info(answer.body).get("total_pages"))
+        is_last = not rows or (pages is not None and page >= pages)
+        return answer, rows, None if is_last else str(page + 1)
+
+    def _made_at(self, row: Mapping[str, Any], operation: str, answer: Answer) -> datetime:
+        at = moment(row.get("created_at"))
+        if at is None:
+            raise self._odd(operation, answer, "The list holds something without a time.")
+        return at
 
     def _data(self, answer: Answer, operation: str) -> dict[str, Any]:
         """`data` of the envelope; `status` there tells only whether the call worked, never what became of the money."""
@@ -353,7 +369,7 @@ class FlutterwaveGateway(Gateway):
         self._warn_if_unknown(told.outcome, data, operation, answer)
         return told
 
-    def _refund(self, data: Mapping[str, Any], currency: str, operation: str, answer: Answer) -> RefundResult:
+    def _refund(self, data: Mapping[str, Any], currency: str | None, operation: str, answer: Answer) -> RefundResult:
         try:
             told = read_refund(data, currency)
         except ValueError as odd:

@@ -1,4 +1,4 @@
-"""How Flutterwave v3 writes transactions, refunds and errors: its status tables and readers. Pure; no HTTP here.
+"""How Flutterwave v3 writes transactions, refunds and errors: its tables and readers. Pure; no HTTP here.
 
 Source: Flutterwave v3 docs and API reference unless a line says otherwise. A reader raises ValueError with what is odd.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from decimal import ROUND_CEILING, Decimal
 from types import MappingProxyType
 from typing import Any
@@ -14,9 +15,28 @@ from typing import Any
 from payflow.core.errors import InvalidInput
 from payflow.core.money import Money, exponent
 from payflow.gateways.answers import moment, parse_object, text_id
-from payflow.gateways.base import Outcome, RefundResult, Verification
+from payflow.gateways.base import Outcome, RefundResult, Verification, Window
 from payflow.gateways.calls import ErrorWords
 from payflow.gateways.redaction import redact_object, redact_text
+
+CURRENCIES = frozenset(
+    {
+        "NGN", "USD", "EUR", "GBP", "GHS", "KES", "ZAR", "UGX", "RWF", "TZS", "ZMW", "MWK", "XAF", "XOF", "EGP", "GNF",
+        "MAD", "CAD", "CLP", "COP",
+    }
+)  # fmt: skip
+"""Flutterwave support, "Currencies accepted", without withdrawn codes, and the Currency enum of its PHP library."""
+
+PAYMENT_OPTIONS = frozenset(
+    {
+        "card", "ussd", "account", "banktransfer", "mpesa", "mobilemoneyghana", "mobilemoneyfranco",
+        "mobilemoneyuganda", "mobilemoneyrwanda", "mobilemoneyzambia",
+    }
+)  # fmt: skip
+"""The default list of Flutterwave's PHP library (CheckoutHelper)."""
+
+MINIMUM_REFUND: Mapping[str, Money] = MappingProxyType({"NGN": Money(100_00, "NGN"), "KES": Money(10_00, "KES")})
+"""The least a refund may be (docs, Refunds); no least payment is published."""
 
 PAYMENT_OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
     {
@@ -59,6 +79,7 @@ _ERRORS: tuple[tuple[tuple[str, ...], str], ...] = (
 """Words that tell refusals apart: there are no codes, and only the first sentence is published."""
 
 _TRY_LATER_SECONDS = MappingProxyType({"insufficient_balance": 3_600})
+_ZONES = timedelta(hours=2)
 _NOTE = re.compile(r"payflow refund ([A-Za-z0-9-]+)")
 _AMOUNT = re.compile(r"[0-9]{1,30}(\.[0-9]{1,10})?")
 
@@ -97,8 +118,8 @@ def read_transaction(data: Mapping[str, Any]) -> Verification:
     )
 
 
-def read_refund(data: Mapping[str, Any], currency: str) -> RefundResult:
-    """One refund; its currency is the transaction's, since refunds carry none."""
+def read_refund(data: Mapping[str, Any], currency: str | None) -> RefundResult:
+    """One refund; its currency is the transaction's, since refunds carry none. Without it the amount stays unread."""
     status, refund_id = data.get("status"), text_id(data.get("id"))
     if not isinstance(status, str) or refund_id is None:
         raise ValueError("The answer lacks the refund's id or status.")
@@ -109,7 +130,7 @@ def read_refund(data: Mapping[str, Any], currency: str) -> RefundResult:
     return RefundResult(
         outcome=_refund_outcome(status, disbursed),
         gateway_refund_id=refund_id,
-        amount=_money(data.get("amount_refunded"), currency),
+        amount=None if currency is None else _money(data.get("amount_refunded"), currency),
         refund_id=ours.group(1) if ours else None,
         message=redact_text(words, limit=200) if status in REFUND_OUTCOMES else None,
         raw=redact_object(data),
@@ -156,6 +177,19 @@ def _decimal(value: Any) -> Decimal | None:
     if isinstance(value, bool) or not isinstance(value, int | Decimal):
         return None
     return Decimal(value) if value >= 0 else None
+
+
+def page_info(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """`meta.page_info` of a list; empty where it is missing."""
+    meta = body.get("meta")
+    info = meta.get("page_info") if isinstance(meta, dict) else None
+    return info if isinstance(info, dict) else {}
+
+
+def whole_days(window: Window) -> dict[str, str]:
+    """`from` and `to`, both included. Which zone's days they are is not published: two hours more at each end."""
+    start, end = window.since - _ZONES, window.until + _ZONES
+    return {"from": f"{start:%Y-%m-%d}", "to": f"{end:%Y-%m-%d}"}
 
 
 def read_error(_status: int, body: Mapping[str, Any]) -> ErrorWords:

@@ -1,4 +1,4 @@
-"""Paystack: its routes, shapes and status tables. Its amounts and webhooks have files of their own.
+"""Paystack: its routes and shapes. Its words, amounts and webhooks have files of their own.
 
 Source: Paystack API reference and docs (Transactions, Refunds, Webhooks, Errors) unless a line says otherwise.
 A refund has no idempotency key; our own id travels in `merchant_note` and comes back in every list.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from types import MappingProxyType
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, final
 
 from payflow import logs
 from payflow.core.clock import Clock
 from payflow.core.errors import AnswerNotUnderstood, ConfigurationError, GatewayRejected, InvalidInput
+from payflow.core.events import timestamp
 from payflow.core.money import Money
 from payflow.gateways.answers import moment, text_id, whole_number
 from payflow.gateways.base import (
@@ -21,6 +23,9 @@ from payflow.gateways.base import (
     Gateway,
     Initiated,
     InitiateRequest,
+    ListedPayment,
+    ListedRefund,
+    ListPage,
     LostInitiate,
     Outcome,
     RefundRef,
@@ -28,8 +33,9 @@ from payflow.gateways.base import (
     RefundResult,
     Verification,
     WebhookHint,
+    Window,
 )
-from payflow.gateways.calls import Answer, Call, Dialect, ErrorWords, TransportOptions, path_part
+from payflow.gateways.calls import Answer, Call, Dialect, TransportOptions, path_part
 from payflow.gateways.paystack_amounts import (
     MINIMUM_SUBUNITS,
     charge_subunits,
@@ -38,49 +44,10 @@ from payflow.gateways.paystack_amounts import (
     refund_subunits,
 )
 from payflow.gateways.paystack_webhook import known_reference, read_webhook
+from payflow.gateways.paystack_words import CHANNELS, PAYMENT_OUTCOMES, REFUND_OUTCOMES, is_not_found, read_error
 from payflow.gateways.redaction import redact_object, redact_text
 from payflow.gateways.transport import Transport
 
-PAYMENT_OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
-    {
-        "success": Outcome.SUCCEEDED,
-        "failed": Outcome.FAILED,
-        "abandoned": Outcome.PENDING,  # not completed yet: the first status; may still succeed
-        "ongoing": Outcome.PENDING,
-        "pending": Outcome.PENDING,
-        "processing": Outcome.PENDING,
-        "queued": Outcome.PENDING,
-        "reversed": Outcome.REVERSED,
-        "reversal-pending": Outcome.REVERSED,  # shown after any refund, a partial one too
-    }
-)
-"""Every transaction status (Paystack docs, Verify payments; `reversal-pending` from the refund table there)."""
-
-REFUND_OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
-    {
-        "pending": Outcome.PENDING,
-        "processing": Outcome.PENDING,
-        "needs-attention": Outcome.PENDING,  # waits for the customer's bank details
-        "failed": Outcome.FAILED,
-        "processed": Outcome.SUCCEEDED,
-    }
-)
-"""Every refund status (Paystack docs, Refunds)."""
-
-CHANNELS = frozenset({"card", "bank", "ussd", "qr", "eft", "mobile_money", "bank_transfer"})
-"""Paystack API, Initialize transaction, `channels`."""
-
-_ERRORS: tuple[tuple[str, str], ...] = (
-    ("duplicate transaction reference", "duplicate_reference"),
-    ("transaction reference not found", "transaction_not_found"),
-    ("cannot exceed original transaction amount", "refund_exceeds_amount"),
-    ("transaction has been fully reversed", "already_refunded"),
-    ("insufficient balance", "insufficient_balance"),
-    ("please wait a few minutes", "rate_limited"),
-)
-"""Sentences that must be told apart, since older answers carry no `code` (Paystack docs, Errors)."""
-
-_TRY_LATER_SECONDS = MappingProxyType({"insufficient_balance": 3_600, "rate_limited": 180})
 _REFUND_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 _NOTE = re.compile(r"payflow refund ([A-Za-z0-9-]+)")
 _PER_PAGE, _MOST_PAGES = 100, 50
@@ -111,7 +78,7 @@ class PaystackGateway(Gateway):
             gateway=self.name,
             base_url=base_url,
             secret_key=secret_key,
-            dialect=Dialect(read_error=_read_error, is_refusal=lambda body: body.get("status") is False),
+            dialect=Dialect(read_error=read_error, is_refusal=lambda body: body.get("status") is False),
             clock=clock,
             options=options,
         )
@@ -172,11 +139,7 @@ class PaystackGateway(Gateway):
         )
 
     def verify(self, attempt: AttemptRef) -> Verification:
-        """Ask after a reference (Paystack API, Verify transaction).
-
-        Who bears the fee decides what `amount` is: when the customer does, it is more than we asked and
-        `requested_amount` is what the payment is worth to the order.
-        """
+        """Ask after a reference (Paystack API, Verify transaction)."""
         call = Call(
             "verify",
             "GET",
@@ -188,29 +151,10 @@ class PaystackGateway(Gateway):
             answer = self._transport.call(call)
             data = self._data(answer, "verify")
         except GatewayRejected as error:
-            if not _is_not_found(error):
+            if not is_not_found(error):
                 raise
             return Verification(Outcome.PENDING, attempt.reference, message=error.detail, found=False)
-        reference, status, currency = data.get("reference"), data.get("status"), data.get("currency")
-        if not isinstance(reference, str) or not isinstance(status, str) or not isinstance(currency, str):
-            raise self._odd("verify", answer, "The answer lacks reference, status or currency.")
-        paid = self._subunits(data.get("amount"), "verify", answer)
-        asked = data.get("requested_amount")
-        worth = paid if asked is None else min(paid, self._subunits(asked, "verify", answer))
-        said = data.get("gateway_response")
-        channel, domain, fees = data.get("channel"), data.get("domain"), whole_number(data.get("fees"))
-        return Verification(
-            outcome=self._outcome(PAYMENT_OUTCOMES, status, "verify", answer),
-            reference=reference,
-            amount=self._money(worth, currency, "verify", answer),
-            transaction_id=text_id(data.get("id")),
-            fee_minor=None if fees is None else fee_minor(fees, currency),
-            payment_method=channel if isinstance(channel, str) else None,
-            paid_at=moment(data.get("paid_at") or data.get("paidAt")),
-            is_test={"test": True, "live": False}.get(domain) if isinstance(domain, str) else None,
-            message=redact_text(said, limit=200) if isinstance(said, str) else None,
-            raw=answer.raw,
-        )
+        return replace(self._verification(data, "verify", answer), raw=answer.raw)
 
     def check_refund(self, amount: Money) -> None:
         """Refuse an amount Paystack could never give back."""
@@ -263,13 +207,11 @@ class PaystackGateway(Gateway):
             answer = self._transport.call(
                 Call("list_refunds", "GET", "/refund", "/refund", is_question=True, query=query)
             )
-            rows, meta = self._rows(answer)
+            rows, meta = self._rows("list_refunds", answer)
             fresh = [row for row in rows if text_id(row.get("id")) not in seen]
             for row in fresh:
                 seen.add(text_id(row.get("id")) or "")
-                transaction = row.get("transaction")
-                owner = transaction.get("id") if isinstance(transaction, dict) else transaction
-                if text_id(owner) == transaction_id:
+                if _owner(row) == transaction_id:
                     result = self._refund(row, "list_refunds", answer)
                     found[result.gateway_refund_id or ""] = result
             pages, total = whole_number(meta.get("pageCount")), whole_number(meta.get("total"))
@@ -278,6 +220,20 @@ class PaystackGateway(Gateway):
                     raise self._odd("list_refunds", answer, "The list of refunds is incomplete.")
                 return list(found.values())
         raise self._odd("list_refunds", answer, "The list of refunds does not end.")
+
+    def payments_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedPayment]:
+        """Paystack API, List transactions."""
+        answer, rows, following = self._page("list_transactions", "/transaction", window, cursor)
+        told = (self._verification(row, "list_transactions", answer) for row in rows)
+        made = (self._made_at(row, "list_transactions", answer) for row in rows)
+        return ListPage(tuple(map(ListedPayment, told, made)), following)
+
+    def refunds_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedRefund]:
+        """Paystack API, List refunds."""
+        answer, rows, following = self._page("list_refunds", "/refund", window, cursor)
+        told = (self._refund(row, "list_refunds", answer) for row in rows)
+        made = (self._made_at(row, "list_refunds", answer) for row in rows)
+        return ListPage(tuple(map(ListedRefund, told, made, map(_owner, rows))), following)
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint:
         """Check `x-paystack-signature` on the raw bytes, then read what the event points at."""
@@ -305,13 +261,59 @@ class PaystackGateway(Gateway):
             raise self._odd(operation, answer, "The answer holds no data.")
         return data
 
-    def _rows(self, answer: Answer) -> tuple[list[dict[str, Any]], Mapping[str, Any]]:
+    def _page(
+        self, operation: str, route: str, window: Window, cursor: str | None
+    ) -> tuple[Answer, list[dict[str, Any]], str | None]:
+        """A page by number: the answer, its rows, the next number. Official samples do not tell how many there are."""
+        page = int(cursor or "1")
+        query = {"from": timestamp(window.since), "to": timestamp(window.until)}
+        query |= {"perPage": str(_PER_PAGE), "page": str(page)}
+        answer = self._transport.call(Call(operation, "GET", route, route, is_question=True, query=query))
+        rows, meta = self._rows(operation, answer)
+        pages = whole_number(meta.get("pageCount"))
+        is_last = not rows or (pages is not None and page >= pages)
+        return answer, rows, None if is_last else str(page + 1)
+
+    def _made_at(self, row: Mapping[str, Any], operation: str, answer: Answer) -> datetime:
+        at = moment(row.get("createdAt") or row.get("created_at"))
+        if at is None:
+            raise self._odd(operation, answer, "The list holds something without a time.")
+        return at
+
+    def _rows(self, operation: str, answer: Answer) -> tuple[list[dict[str, Any]], Mapping[str, Any]]:
         rows, meta = answer.body.get("data"), answer.body.get("meta")
         if answer.body.get("status") is not True or not isinstance(rows, list):
-            raise self._odd("list_refunds", answer, "The answer holds no list of refunds.")
+            raise self._odd(operation, answer, "The answer holds no list.")
         if not all(isinstance(row, dict) and text_id(row.get("id")) for row in rows):
-            raise self._odd("list_refunds", answer, "The list holds something that is no refund.")
+            raise self._odd(operation, answer, "The list holds something without an id.")
         return rows, meta if isinstance(meta, dict) else {}
+
+    def _verification(self, data: Mapping[str, Any], operation: str, answer: Answer) -> Verification:
+        """One transaction, as the question and the list answer it.
+
+        Who bears the fee decides what `amount` is: when the customer does, it is more than we asked and
+        `requested_amount` is what the payment is worth to the order.
+        """
+        reference, status, currency = data.get("reference"), data.get("status"), data.get("currency")
+        if not isinstance(reference, str) or not isinstance(status, str) or not isinstance(currency, str):
+            raise self._odd(operation, answer, "The answer lacks reference, status or currency.")
+        paid = self._subunits(data.get("amount"), operation, answer)
+        asked = data.get("requested_amount")
+        worth = paid if asked is None else min(paid, self._subunits(asked, operation, answer))
+        said = data.get("gateway_response")
+        channel, domain, fees = data.get("channel"), data.get("domain"), whole_number(data.get("fees"))
+        return Verification(
+            outcome=self._outcome(PAYMENT_OUTCOMES, status, operation, answer),
+            reference=reference,
+            amount=self._money(worth, currency, operation, answer),
+            transaction_id=text_id(data.get("id")),
+            fee_minor=None if fees is None else fee_minor(fees, currency),
+            payment_method=channel if isinstance(channel, str) else None,
+            paid_at=moment(data.get("paid_at") or data.get("paidAt")),
+            is_test={"test": True, "live": False}.get(domain) if isinstance(domain, str) else None,
+            message=redact_text(said, limit=200) if isinstance(said, str) else None,
+            raw=redact_object(data),
+        )
 
     def _refund(self, data: Mapping[str, Any], operation: str, answer: Answer) -> RefundResult:
         status, refund_id, currency = data.get("status"), text_id(data.get("id")), data.get("currency")
@@ -360,23 +362,7 @@ class PaystackGateway(Gateway):
         )
 
 
-def _read_error(_status: int, body: Mapping[str, Any]) -> ErrorWords:
-    """Paystack docs, Errors: `{status: false, message, type, code, meta}`; older answers have only the message."""
-    said, gateway_code = body.get("message"), body.get("code")
-    message = said if isinstance(said, str) else None
-    code = next((code for words, code in _ERRORS if words in (message or "").lower()), None)
-    if code is None and gateway_code in dict(_ERRORS).values():
-        code = gateway_code
-    return ErrorWords(
-        gateway_code=gateway_code if isinstance(gateway_code, str) else None,
-        message=message,
-        code=code,
-        is_try_later=code in _TRY_LATER_SECONDS,
-        retry_after_seconds=_TRY_LATER_SECONDS.get(code or ""),
-        needs_person=code == "insufficient_balance",
-    )
-
-
-def _is_not_found(error: GatewayRejected) -> bool:
-    """Seen as 400 and as 404, with the code, the sentence or "Entity not found" of the published schema."""
-    return error.code == "transaction_not_found" or (error.http_status == 404 and "not found" in error.detail.lower())
+def _owner(refund: Mapping[str, Any]) -> str | None:
+    """The transaction a refund belongs to: its number, or the whole object."""
+    transaction = refund.get("transaction")
+    return text_id(transaction.get("id") if isinstance(transaction, dict) else transaction)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, final
-from urllib.parse import urlsplit, urlunsplit
 
 from payflow import logs
 from payflow.core.clock import Clock
@@ -23,6 +22,9 @@ from payflow.gateways.base import (
     Gateway,
     Initiated,
     InitiateRequest,
+    ListedPayment,
+    ListedRefund,
+    ListPage,
     LostInitiate,
     Outcome,
     RefundRef,
@@ -30,13 +32,16 @@ from payflow.gateways.base import (
     RefundResult,
     Verification,
     WebhookHint,
+    Window,
 )
 from payflow.gateways.calls import Answer, Call, Dialect, TransportOptions, path_part
 from payflow.gateways.redaction import redact_object, redact_text
 from payflow.gateways.stripe_amounts import CURRENCIES, check_charge, from_wire, to_wire
+from payflow.gateways.stripe_form import session_form
 from payflow.gateways.stripe_webhook import intent_id, known_reference, read_webhook, told_reference
 from payflow.gateways.stripe_words import (
     DELAYED_OUTCOMES,
+    INTENT_OUTCOMES,
     METHODS,
     PAYMENT_OUTCOMES,
     REASONS,
@@ -49,13 +54,12 @@ from payflow.gateways.transport import Transport
 API_VERSION = "2026-10-28.endive"
 """Pinned: an account's default version may change under us (Stripe docs, API versioning)."""
 
-_PAGE_OUTLIVES_ORDER = timedelta(minutes=35)
-"""A page lives 30 minutes at least (Create a Checkout Session, `expires_at`); five are for slow clocks."""
-_LONGEST_PAGE = timedelta(hours=23, minutes=55)
 _SESSION_ID = re.compile(r"cs_[A-Za-z0-9_]{1,240}")
 _KEY = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _METADATA_KEY = re.compile(r"[^\[\]]{1,40}")
 _PER_PAGE, _MOST_PAGES = 100, 50
+_LATEST = 99_999_999_999
+"""Unix seconds that are still a date."""
 
 
 @final
@@ -131,7 +135,12 @@ class StripeGateway(Gateway):
         """
         self.check(request)
         answer = self._transport.call(
-            self._command("initiate", "/v1/checkout/sessions", key=request.reference, form=self._session_form(request))
+            self._command(
+                "initiate",
+                "/v1/checkout/sessions",
+                key=request.reference,
+                form=session_form(request, now=self._clock.now()),
+            )
         )
         session, url = answer.body, answer.body.get("url")
         if session.get("client_reference_id") != request.reference:
@@ -231,6 +240,21 @@ class StripeGateway(Gateway):
         """Every refund of a payment (Stripe API, List all refunds, by payment intent): all or nothing."""
         return self._refunds_of(attempt.transaction_id or self._intent_of(attempt, "list_refunds"))
 
+    def payments_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedPayment]:
+        """Stripe API, List all PaymentIntents: sessions cannot be listed by time; both carry our reference."""
+        answer, rows, following = self._page("list_transactions", "/v1/payment_intents", _within(window), cursor)
+        told = (self._intent(row, "list_transactions", answer) for row in rows)
+        made = (self._made_at(row, "list_transactions", answer) for row in rows)
+        return ListPage(tuple(map(ListedPayment, told, made)), following)
+
+    def refunds_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedRefund]:
+        """Stripe API, List all refunds, by time."""
+        answer, rows, following = self._page("list_refunds", "/v1/refunds", _within(window), cursor)
+        told = (self._refund(row, "list_refunds", answer) for row in rows)
+        made = (self._made_at(row, "list_refunds", answer) for row in rows)
+        owners = (intent_id(row.get("payment_intent")) for row in rows)
+        return ListPage(tuple(map(ListedRefund, told, made, owners)), following)
+
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint:
         """Check `Stripe-Signature` on its time and the raw bytes, then read what the event points at."""
         return read_webhook(self._webhook_keys, headers, body, now=self._clock.now())
@@ -241,26 +265,6 @@ class StripeGateway(Gateway):
         return session_id if _SESSION_ID.fullmatch(session_id) else known_reference(query.get("reference"))
 
     # -- requests ------------------------------------------------------------------------------------------------
-
-    def _session_form(self, request: InitiateRequest) -> tuple[tuple[str, str], ...]:
-        item, metadata = "line_items[0]", dict(request.metadata) | {"reference": request.reference}
-        # Stripe fills the braces in, so they must reach it as they are.
-        form = [
-            ("mode", "payment"),
-            ("success_url", _with_query(request.callback_url, "session_id={CHECKOUT_SESSION_ID}")),
-            ("cancel_url", _with_query(request.callback_url, f"reference={request.reference}")),
-            ("client_reference_id", request.reference),
-            ("customer_email", request.customer_email),
-            (f"{item}[quantity]", "1"),
-            (f"{item}[price_data][currency]", request.amount.currency.lower()),
-            (f"{item}[price_data][unit_amount]", str(check_charge(request.amount))),
-            (f"{item}[price_data][product_data][name]", request.description[:250].strip() or request.reference),
-            *((f"metadata[{key}]", value) for key, value in metadata.items()),
-            *((f"payment_intent_data[metadata][{key}]", value) for key, value in metadata.items()),
-            ("payment_method_types[0]", request.payment_method or ""),
-            ("expires_at", _expires_at(request.expires_at, self._clock.now())),
-        ]
-        return tuple((name, value) for name, value in form if value)
 
     def _command(self, operation: str, route: str, *, key: str, form: tuple[tuple[str, str], ...]) -> Call:
         headers = {"Stripe-Version": API_VERSION, "Idempotency-Key": key}
@@ -285,24 +289,33 @@ class StripeGateway(Gateway):
     def _refunds_of(self, intent: str) -> list[RefundResult]:
         """Page by page; an incomplete list would lead to a second refund, so it raises AnswerNotUnderstood instead."""
         found: dict[str, RefundResult] = {}
-        query = {"payment_intent": intent, "limit": str(_PER_PAGE)}
+        following: str | None = None
         for _ in range(_MOST_PAGES):
-            answer = self._transport.call(self._question("list_refunds", "/v1/refunds", "/v1/refunds", query=query))
-            rows, has_more = answer.body.get("data"), answer.body.get("has_more")
-            if not isinstance(rows, list) or not isinstance(has_more, bool):
-                raise self._odd("list_refunds", answer, "The answer holds no list of refunds.")
+            answer, rows, following = self._page("list_refunds", "/v1/refunds", {"payment_intent": intent}, following)
             known = len(found)
             for row in rows:
-                if not isinstance(row, dict) or intent_id(row.get("payment_intent")) not in (None, intent):
+                if intent_id(row.get("payment_intent")) not in (None, intent):
                     raise self._odd("list_refunds", answer, "The list holds something that is no refund of this.")
                 result = self._refund(row, "list_refunds", answer)
                 found[result.gateway_refund_id or ""] = result
-            if not has_more:
+            if following is None:
                 return list(found.values())
             if len(found) == known:
                 raise self._odd("list_refunds", answer, "The list of refunds does not go on.")
-            query = query | {"starting_after": next(reversed(found))}
         raise self._odd("list_refunds", answer, "The list of refunds does not end.")
+
+    def _page(
+        self, operation: str, route: str, query: Mapping[str, str], cursor: str | None
+    ) -> tuple[Answer, list[dict[str, Any]], str | None]:
+        """A page of a list (Stripe API, Pagination): the answer, its rows, the id to go on after."""
+        query = {**query, "limit": str(_PER_PAGE), **({"starting_after": cursor} if cursor else {})}
+        answer = self._transport.call(self._question(operation, route, route, query=query))
+        rows, has_more = answer.body.get("data"), answer.body.get("has_more")
+        if not isinstance(rows, list) or not isinstance(has_more, bool):
+            raise self._odd(operation, answer, "The answer holds no list.")
+        if not all(isinstance(row, dict) and text_id(row.get("id")) for row in rows):
+            raise self._odd(operation, answer, "The list holds something without an id.")
+        return answer, rows, text_id(rows[-1]["id"]) if has_more and rows else None
 
     # -- answers -------------------------------------------------------------------------------------------------
 
@@ -334,6 +347,24 @@ class StripeGateway(Gateway):
         if intent.get("status") == "succeeded" and intent.get("currency") == currency:
             return min(money, self._money(intent.get("amount_received"), currency, "verify", answer))
         return money
+
+    def _intent(self, intent: Mapping[str, Any], operation: str, answer: Answer) -> Verification:
+        """A payment by its intent alone: `amount_received` is what came."""
+        status, livemode = str(intent.get("status")), intent.get("livemode")
+        return Verification(
+            outcome=self._known(INTENT_OUTCOMES.get(status, Outcome.UNKNOWN), status, operation, answer),
+            reference=told_reference(intent) or "",
+            amount=self._money(intent.get("amount_received"), intent.get("currency"), operation, answer),
+            transaction_id=text_id(intent.get("id")),
+            is_test=not livemode if isinstance(livemode, bool) else None,
+            raw=redact_object(intent),
+        )
+
+    def _made_at(self, row: Mapping[str, Any], operation: str, answer: Answer) -> datetime:
+        seconds = whole_number(row.get("created"))
+        if seconds is None or seconds > _LATEST:
+            raise self._odd(operation, answer, "The list holds something without a time.")
+        return datetime.fromtimestamp(seconds, UTC)
 
     def _refund(self, data: Mapping[str, Any], operation: str, answer: Answer) -> RefundResult:
         refund_id, status, metadata = text_id(data.get("id")), data.get("status"), data.get("metadata")
@@ -383,13 +414,8 @@ class StripeGateway(Gateway):
         )
 
 
-def _with_query(url: str, more: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(query=f"{parts.query}&{more}" if parts.query else more))
-
-
-def _expires_at(order_ends: datetime | None, now: datetime) -> str:
-    """When the page shall close, in Unix seconds; empty for Stripe's own 24 hours, which is the longest it allows."""
-    if order_ends is None or order_ends + _PAGE_OUTLIVES_ORDER > now + _LONGEST_PAGE:
-        return ""
-    return str(int((order_ends + _PAGE_OUTLIVES_ORDER).timestamp()))
+def _within(window: Window) -> dict[str, str]:
+    return {
+        "created[gte]": str(int(window.since.timestamp())),
+        "created[lt]": str(-int(-window.until.timestamp() // 1)),
+    }

@@ -42,6 +42,19 @@ DELAYED_OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
 )
 """Every status of a payment intent, for a session that is complete and unpaid."""
 
+INTENT_OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
+    {
+        "requires_payment_method": Outcome.PENDING,
+        "requires_confirmation": Outcome.PENDING,
+        "requires_action": Outcome.PENDING,
+        "requires_capture": Outcome.PENDING,
+        "processing": Outcome.PENDING,
+        "canceled": Outcome.FAILED,
+        "succeeded": Outcome.SUCCEEDED,
+    }
+)
+"""Every status of a payment intent by itself, as a list of them shows it."""
+
 REFUND_OUTCOMES: Mapping[str, Outcome] = MappingProxyType(
     {
         "pending": Outcome.PENDING,

@@ -4,10 +4,10 @@ The rules that are equal for all gateways, on neutral records. No HTTP, no wire 
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from payflow.sandbox.clock import OffsetClock
 from payflow.sandbox.dialect import Dialect, Event, Fact
@@ -16,6 +16,7 @@ from payflow.sandbox.faults import FaultBook, FaultPlan
 from payflow.sandbox.records import Charge, ChargeStatus, Dispute, DisputeStatus, Refund, RefundStatus
 from payflow.sandbox.state import SandboxState
 
+Row = TypeVar("Row", Charge, Refund)
 OUTCOMES = ("success", "decline", "abandon", "late")
 MONEY_ARRIVES = "money_arrives"
 FACT_OF_REFUND = {
@@ -39,6 +40,19 @@ class Counterparty:
         self.stopping = threading.Event()
         self.dialects: dict[str, Dialect] = {}
         self.announce: Callable[[Event], None] = _unheard
+
+    # --- lists
+
+    def listed(self, rows: Iterable[Row], gateway: str, operation: str) -> list[Row]:
+        """Return a gateway's own rows, newest first, without those a fault leaves out."""
+        return [
+            row
+            for row in reversed(list(rows))
+            if row.gateway == gateway
+            and not self.faults.take(
+                FaultName.NOT_LISTED, gateway=gateway, reference=row.reference, operation=operation
+            )
+        ]
 
     # --- charges
 

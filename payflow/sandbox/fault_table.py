@@ -50,6 +50,7 @@ class FaultName(StrEnum):
     TRUNCATED_JSON = "truncated_json"
     HUGE_BODY = "huge_body"
     NOT_FOUND_ON_VERIFY = "not_found_on_verify"
+    NOT_LISTED = "not_listed"
     UNKNOWN_STATUS = "unknown_status"
     WRONG_REFERENCE = "wrong_reference"
     REFUND_STUCK_PENDING = "refund_stuck_pending"
@@ -88,6 +89,7 @@ _INITIALIZE = frozenset({"initialize"})
 _VERIFY = frozenset({"verify", "fetch_transaction"})
 _SHAPED = _INITIALIZE | _VERIFY
 _REFUND = frozenset({"refund"})
+_LISTS = frozenset({"list_transactions", "list_refunds"})
 _WEBHOOK = frozenset({WEBHOOK})
 _MAIL = frozenset({MAIL})
 
@@ -218,6 +220,11 @@ _ROWS = (
         "The gateway does not know the transaction, although it does.",
         _VERIFY,
         {"status": 400},
+    ),
+    FaultRow(
+        F.NOT_LISTED,
+        "The transaction or the refund is left out of a list, although it is there.",
+        _LISTS,
     ),
     FaultRow(
         F.UNKNOWN_STATUS,

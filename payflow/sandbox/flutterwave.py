@@ -218,9 +218,8 @@ class Flutterwave:
             days = read_days()
             rows = [
                 charge
-                for charge in reversed(self._party.state.charges.values())
-                if charge.gateway == self.gateway
-                and shapes.is_started(charge)
+                for charge in self._party.listed(self._party.state.charges.values(), self.gateway, "list_transactions")
+                if shapes.is_started(charge)
                 and reference in (None, charge.reference)
                 and request.args.get("status") in (None, shapes.PAYMENT_STATUS[charge.status])
                 and request.args.get("currency") in (None, charge.currency)
@@ -273,10 +272,8 @@ class Flutterwave:
             days = read_days() if {"from", "to"} & set(request.args) else None
             rows = [
                 refund
-                for refund in reversed(state.refunds.values())
-                if refund.gateway == self.gateway
-                and wanted in (None, str(refund.charge_id))
-                and (days is None or is_within(refund.created_at, days))
+                for refund in self._party.listed(state.refunds.values(), self.gateway, "list_refunds")
+                if wanted in (None, str(refund.charge_id)) and (days is None or is_within(refund.created_at, days))
             ]
             page, meta = paged(rows, REFUNDS_PER_PAGE)
             meta["page_info"]["page_size"] = REFUNDS_PER_PAGE

@@ -223,9 +223,8 @@ class Paystack:
         def work() -> Response:
             rows = [
                 charge
-                for charge in reversed(self._party.state.charges.values())
-                if charge.gateway == self.gateway
-                and request.args.get("status") in (None, self._status(charge))
+                for charge in self._party.listed(self._party.state.charges.values(), self.gateway, "list_transactions")
+                if request.args.get("status") in (None, self._status(charge))
                 and request.args.get("reference") in (None, charge.reference)
                 and is_within_dates(charge.created_at)
             ]
@@ -304,9 +303,8 @@ class Paystack:
                 raise Refusal("Transaction ID should be numeric.")
             state = self._party.state
             candidates = state.refunds_of(int(wanted)) if wanted else list(state.refunds.values())
-            rows = [
-                row for row in reversed(candidates) if row.gateway == self.gateway and is_within_dates(row.created_at)
-            ]
+            ours = self._party.listed(candidates, self.gateway, "list_refunds")
+            rows = [row for row in ours if is_within_dates(row.created_at)]
             page, meta = paged(rows)
             failed = sum(refund.status is RefundStatus.FAILED for refund in rows)
             shown = [shapes.refund_fetched(row) for row in page]

@@ -31,6 +31,7 @@ from payflow.sandbox.stripe_reading import (
     answer_json,
     check_steps,
     exponent,
+    is_created_within,
     listed,
     missing,
     read_expiry,
@@ -118,6 +119,7 @@ class Stripe:
         routes.get("/v1/checkout/sessions")(self.list_sessions)
         routes.get("/v1/checkout/sessions/<path:name>")(self.fetch_session)
         routes.post("/v1/checkout/sessions/<name>/expire")(self.expire_session)
+        routes.get("/v1/payment_intents")(self.list_intents)
         routes.get("/v1/payment_intents/<path:name>")(self.fetch_intent)
         routes.post("/v1/refunds")(self.create_refund)
         routes.get("/v1/refunds")(self.list_refunds)
@@ -244,9 +246,8 @@ class Stripe:
         def work() -> Response:
             rows = [
                 charge
-                for charge in reversed(self._party.state.charges.values())
-                if charge.gateway == self.gateway
-                and (wanted is None or (shapes.intent_status(charge) and shapes.intent_id(charge) == wanted))
+                for charge in self._party.listed(self._party.state.charges.values(), self.gateway, "list_transactions")
+                if (wanted is None or (shapes.intent_status(charge) and shapes.intent_id(charge) == wanted))
             ]
             return answer_json(200, listed(rows, shapes.session_id, self._session))
 
@@ -295,6 +296,19 @@ class Stripe:
             return answer_json(200, shown)
 
         return self._desk.serve("fetch_transaction", charge.reference if charge else None, work)
+
+    def list_intents(self) -> Response:
+        """GET /v1/payment_intents, newest first, by time if given."""
+
+        def work() -> Response:
+            rows = [
+                charge
+                for charge in self._party.listed(self._party.state.charges.values(), self.gateway, "list_transactions")
+                if shapes.intent_status(charge) is not None and is_created_within(charge.created_at)
+            ]
+            return answer_json(200, listed(rows, shapes.intent_id, shapes.payment_intent))
+
+        return self._desk.serve("list_transactions", None, work)
 
     # --- refunds
 
@@ -362,7 +376,7 @@ class Stripe:
         return self._desk.serve("fetch_refund", refund.reference if refund else None, work)
 
     def list_refunds(self) -> Response:
-        """GET /v1/refunds, newest first, by payment intent or charge if given."""
+        """GET /v1/refunds, newest first, by payment intent or charge and by time if given."""
         wanted = request.args.get("payment_intent") or request.args.get("charge")
         charge = self._charge_named(wanted or "")
 
@@ -371,7 +385,11 @@ class Stripe:
             if wanted and charge is None:
                 raise unknown("payment_intent", wanted)
             rows = state.refunds_of(charge.id) if charge else list(state.refunds.values())
-            ours = [row for row in reversed(rows) if row.gateway == self.gateway]
+            ours = [
+                row
+                for row in self._party.listed(rows, self.gateway, "list_refunds")
+                if is_created_within(row.created_at)
+            ]
             show = lambda row: shapes.refund(row, state.charges[row.charge_id])  # noqa: E731
             return answer_json(200, listed(ours, shapes.refund_id, show))
 

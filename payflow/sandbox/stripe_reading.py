@@ -45,6 +45,7 @@ SESSION_FIELDS = frozenset(
 )  # fmt: skip
 REFUND_FIELDS = frozenset({"payment_intent", "charge", "amount", "reason", "metadata", "currency", "expand"})
 REASONS = frozenset({"duplicate", "fraudulent", "requested_by_customer"})
+CREATED = ("created[gte]", "created[lt]")
 Row = TypeVar("Row")
 
 
@@ -171,6 +172,13 @@ def read_expiry(value: Any, now: datetime) -> int:
         message = "The `expires_at` timestamp must be between 30 minutes and 24 hours from Checkout Session creation."
         raise Refusal(message, param="expires_at")
     return at
+
+
+def is_created_within(moment: datetime) -> bool:
+    """Tell whether `moment` lies within the query's `created[gte]` and `created[lt]`."""
+    at = int(moment.timestamp())
+    given = {name: read_number(request.args[name], "created") for name in CREATED if name in request.args}
+    return given.get("created[gte]", at) <= at < given.get("created[lt]", at + 1)
 
 
 def listed(rows: list[Row], row_id: Callable[[Row], str], show: Callable[[Row], dict[str, Any]]) -> dict[str, Any]:

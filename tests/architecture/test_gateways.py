@@ -11,7 +11,15 @@ ROOT = Path(__file__).resolve().parents[2]
 HOMES = ("payflow/gateways/", "payflow/sandbox/", "payflow/core/gateways.py", "web/examples.py")
 """Adapters, the counterparty, the table, and the examples of the API's document."""
 EVERY = (
-    *(f"tests/contract/{name}.py" for name in ("any_gateway", "test_every_gateway", "test_every_gateway_in_trouble")),
+    *(
+        f"tests/contract/{name}.py"
+        for name in (
+            "any_gateway",
+            "test_every_gateway",
+            "test_every_gateway_in_trouble",
+            "test_every_gateway_lists",
+        )
+    ),
     "tests/integration/test_journeys_every_gateway.py",
 )
 

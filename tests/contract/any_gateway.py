@@ -7,21 +7,34 @@ Nothing here knows a gateway's name: what differs is asked of the adapter (`supp
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from payflow.core.clock import HeldClock
 from payflow.core.identifiers import attempt_reference, new_id
 from payflow.core.money import Money, exponent
-from payflow.gateways.base import AttemptRef, Gateway, InitiateRequest, RefundRef, RefundRequest, RefundResult
+from payflow.gateways.base import (
+    AttemptRef,
+    Gateway,
+    InitiateRequest,
+    ListedPayment,
+    ListedRefund,
+    ListPage,
+    RefundRef,
+    RefundRequest,
+    RefundResult,
+    Window,
+)
 from payflow.gateways.calls import CallRecord, TransportOptions
 from payflow.gateways.registry import build_gateways
 from payflow.sandbox.app import RunningSandbox
 from payflow.settings import Settings
 from tests.house import JWT_SECRET, SECRET, WEBHOOK_SECRET, gateway_settings
 
+Listed = TypeVar("Listed", ListedPayment, ListedRefund)
 CURRENCIES = ("NGN", "USD", "GHS", "HUF", "JPY", "XOF", "UGX", "ISK", "KWD", "TND")
 """Of two, none and three decimals, and those that some gateway counts otherwise than ISO 4217."""
 SECRETS = (SECRET, WEBHOOK_SECRET)
@@ -83,6 +96,17 @@ class Desk:
     def refund_request(self, attempt: AttemptRef, amount: Money | None = None) -> RefundRequest:
         """Give back `amount`, or all."""
         return RefundRequest(new_id(), attempt, amount or attempt.amount, "customer_request")
+
+    def listed(self, read: Callable[[Window, str | None], ListPage[Listed]], window: Window) -> list[Listed]:
+        """Every row of a window, page after page; what a list by whole days shows besides is left out."""
+        found: list[Listed] = []
+        cursor: str | None = None
+        while True:
+            page = read(window, cursor)
+            found += [row for row in page.rows if window.since <= row.at < window.until]
+            if page.next is None:
+                return found
+            cursor = page.next
 
     def ask_back(self, request: RefundRequest, made: RefundResult) -> RefundResult:
         """What the gateway says now of a refund it has accepted."""

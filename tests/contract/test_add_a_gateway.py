@@ -21,6 +21,7 @@ STEP = re.compile(
 SUITE = (
     "tests/contract/test_every_gateway.py",
     "tests/contract/test_every_gateway_in_trouble.py",
+    "tests/contract/test_every_gateway_lists.py",
     "tests/integration/test_journeys_every_gateway.py",
     "tests/integration/test_lost_answers_every_gateway.py",
     "tests/integration/test_contract_cases_in_rows.py",

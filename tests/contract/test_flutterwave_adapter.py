@@ -25,8 +25,7 @@ from payflow.core.errors import (
 from payflow.core.money import Money
 from payflow.gateways.answers import json_text
 from payflow.gateways.base import Gateway, HintKind, LostInitiate, Outcome
-from payflow.gateways.flutterwave import CURRENCIES
-from payflow.gateways.flutterwave_reading import PAYMENT_OUTCOMES, REFUND_OUTCOMES
+from payflow.gateways.flutterwave_reading import CURRENCIES, PAYMENT_OUTCOMES, REFUND_OUTCOMES
 from payflow.gateways.registry import build_gateways, choose
 from payflow.settings import Settings
 from tests.contract.flutterwave_kit import (

@@ -16,7 +16,7 @@ from payflow.core.errors import (
 )
 from payflow.core.money import Money
 from payflow.gateways.base import Outcome
-from payflow.gateways.flutterwave import MINIMUM_REFUND
+from payflow.gateways.flutterwave_reading import MINIMUM_REFUND
 from tests.contract.flutterwave_kit import (
     FIRST,
     HOST,

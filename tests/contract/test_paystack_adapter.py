@@ -33,8 +33,8 @@ from payflow.gateways.base import (
     SignatureInvalid,
     UnreadableWebhook,
 )
-from payflow.gateways.paystack import PAYMENT_OUTCOMES, REFUND_OUTCOMES
 from payflow.gateways.paystack_amounts import MINIMUM_SUBUNITS
+from payflow.gateways.paystack_words import PAYMENT_OUTCOMES, REFUND_OUTCOMES
 from payflow.gateways.registry import build_gateways, choose
 from payflow.settings import Settings
 from tests.contract.paystack_kit import (

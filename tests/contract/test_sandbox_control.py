@@ -482,6 +482,15 @@ def test_not_found_on_verify_then_transaction_not_found(desk: Desk, status: int)
     assert desk.transaction()["status"] == "success"
 
 
+def test_not_listed_then_left_out_of_the_list_only(desk: Desk) -> None:
+    """not_listed: a transaction is missing in one list, and is there when asked for."""
+    desk.paid()
+    desk.plant("not_listed")
+    lists = [desk.client.get("/paystack/transaction", headers=KEY).json["data"] for _ in range(2)]
+    assert [len(found) for found in lists] == [0, 1]
+    assert desk.transaction()["status"] == "success"
+
+
 def test_unknown_status_and_wrong_reference_then_the_answer_says_so(desk: Desk) -> None:
     """unknown_status and wrong_reference change one answer each, initialize included, and no state."""
     desk.plant("wrong_reference", operation="initialize")

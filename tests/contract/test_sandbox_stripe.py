@@ -413,6 +413,17 @@ def test_lists_then_newest_first_by_cursor_and_payment(stripe: Stripe) -> None:
     assert stripe.get("/v1/checkout/sessions?starting_after=cs_test_9").status_code == 404
 
 
+def test_intents_then_listed_by_time_once_somebody_has_tried_to_pay(stripe: Stripe) -> None:
+    """`created[gte]` belongs to the list, `created[lt]` does not; a page nobody came to has no intent."""
+    stripe.create("PF-none")
+    intent = stripe.session(stripe.paid("PF-1")["id"])["payment_intent"]
+    at = intent["created"]
+    asked = {(at, at + 1): [intent["id"]], (at + 1, at + 9): [], (at - 9, at): []}
+    for (since, until), found in asked.items():
+        rows = stripe.get(f"/v1/payment_intents?created[gte]={since}&created[lt]={until}").json["data"]
+        assert [row["id"] for row in rows] == found
+
+
 # --- idempotency keys
 
 
