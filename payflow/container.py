@@ -26,6 +26,7 @@ from payflow.services.notification import NotificationService
 from payflow.services.order import OrderService
 from payflow.services.payment import PaymentService
 from payflow.services.preferences import PreferenceService
+from payflow.services.reconciliation import ReconciliationService
 from payflow.services.refund import RefundService
 from payflow.services.refund_adoption import RefundAdoption
 from payflow.services.refund_calls import RefundCalls
@@ -66,6 +67,7 @@ class Container:
     gateway_calls: GatewayCalls
     refund_calls: RefundCalls
     refund_adoption: RefundAdoption
+    reconciliation: ReconciliationService
     sweeps: SweepService
     audits: AuditService
     keys: KeyService
@@ -107,6 +109,7 @@ def build(
     side_by_side = SideBySide(threads=CALLS_AT_ONCE)
     orders = OrderService(units, clock, order_ttl_seconds=settings.order_ttl_seconds)
     refunds = RefundService(units, clock, gateways)
+    adoption = RefundAdoption(units, clock, gateways, side_by_side)
     email = EmailSender(settings.smtp_url, mail_from=settings.mail_from) if settings.smtp_url else None
     sender = WebhookSender(allow_private=settings.webhook_allow_private)
     return Container(
@@ -146,7 +149,8 @@ def build(
             is_live=settings.is_live,
         ),
         refund_calls=RefundCalls(units, clock, gateways, side_by_side),
-        refund_adoption=RefundAdoption(units, clock, gateways, side_by_side),
+        refund_adoption=adoption,
+        reconciliation=ReconciliationService(units, clock, gateways, adoption, side_by_side),
         sweeps=SweepService(units, clock, bells, list(gateways), gateway_log_days=settings.gateway_log_days),
         audits=AuditService(units, clock),
         keys=KeyService(units),

@@ -137,6 +137,7 @@ class House:
             "notifications.deliver": house.notifications.deliver,
             "deliveries.send": house.deliveries.send,
             "webhooks.process": house.webhooks.process,
+            "reconciliation.compare": house.reconciliation.compare,
         }
         done = steps[name](*([gateway] if gateway else []))
         if name == "webhooks.process":

@@ -13,6 +13,7 @@ from payflow.models import (  # noqa: F401 - importing them registers the tables
     order,
     outbox,
     payment,
+    reconciliation,
     refund,
     webhook_endpoint,
     webhook_event,

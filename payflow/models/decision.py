@@ -25,6 +25,8 @@ class DecisionKind(StrEnum):
     REFUND_UNKNOWN = "refund_unknown"
     DISPUTE_OPENED = "dispute_opened"
     POLL_PLAN_EXHAUSTED = "poll_plan_exhausted"
+    RECONCILIATION = "reconciliation"
+    """A gateway's list and our books differ."""
 
 
 class DecisionAction(StrEnum):
@@ -46,7 +48,7 @@ class Decision(Identified, Base):
     )
     kind: Mapped[str] = mapped_column(String(32))
     subject_id: Mapped[str] = mapped_column(RowId)
-    """The attempt or refund it is about."""
+    """The attempt, refund or difference it is about."""
     order_id: Mapped[str] = mapped_column(RowId, ForeignKey("orders.id"))
     workspace_id: Mapped[str] = mapped_column(String(64))
     amount_minor: Mapped[int] = mapped_column(Minor)

@@ -123,6 +123,7 @@ class PaymentAttempt(Identified, Stateful, Owed, Base):
         partial_index("ix_attempts_session", "session_id", where="session_id IS NOT NULL"),
         Index("ix_attempts_payment", "payment_id"),
         partial_index("ix_attempts_due", "gateway", "due_at", where="due_at IS NOT NULL"),
+        partial_index("ix_attempts_captured", "gateway", "created_at", where="captured_minor > 0"),
     )
     entity = "attempt"
     payment_id: Mapped[str] = mapped_column(RowId, ForeignKey("payments.id"))
@@ -154,6 +155,8 @@ class PaymentAttempt(Identified, Stateful, Owed, Base):
     """Why payflow chose this gateway, in words; NULL = the customer named it."""
     replaces_id: Mapped[str | None] = mapped_column(RowId)
     """The try whose page never reached the customer, for which this one stands in."""
+    listed_at: Mapped[datetime | None]
+    """When reconciliation last saw its money at the gateway, or asked for it by name."""
     version: Mapped[int] = mapped_column()
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own protocol
 

@@ -60,6 +60,7 @@ class Refund(Identified, Stateful, Owed, Base):
             "uq_refunds_gateway_id", "gateway", "gateway_refund_id", where="gateway_refund_id IS NOT NULL", unique=True
         ),
         partial_index("ix_refunds_due", "gateway", "due_at", where="due_at IS NOT NULL"),
+        partial_index("ix_refunds_made", "gateway", "created_at", where="gateway_refund_id IS NOT NULL"),
         Index("ix_refunds_payment", "payment_id"),
         Index("ix_refunds_user", "user_id", "id"),
         Index("ix_refunds_workspace", "workspace_id", "id"),
@@ -91,6 +92,8 @@ class Refund(Identified, Stateful, Owed, Base):
     poll_step: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None] = mapped_column(String(255))
     correlation_id: Mapped[str | None] = mapped_column(String(128))
+    listed_at: Mapped[datetime | None]
+    """When reconciliation last saw it at the gateway, or asked for it by name."""
     version: Mapped[int] = mapped_column()
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own protocol
 

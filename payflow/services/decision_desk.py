@@ -8,8 +8,10 @@ from payflow.core.states import OrderStatus, PaymentStatus
 from payflow.models.decision import Decision, DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
+from payflow.models.reconciliation import Difference
 from payflow.models.refund import Refund, RefundReason, RefundSource
 from payflow.services.access import Caller
+from payflow.services.differences import settle
 from payflow.services.gateway_calls import AWAITS_VERIFY
 from payflow.services.refund import reserve
 from payflow.store.unit_of_work import Transaction, UnitOfWork
@@ -44,6 +46,8 @@ class DecisionDesk:
             _carry_out(tx, decision, order, payment, action, by=caller.actor)
             decision.resolved_at, decision.resolved_by = tx.act.at, caller.actor
             decision.action, decision.note = action.value, note[:500] or None
+            if decision.kind == DecisionKind.RECONCILIATION:
+                settle(tx, tx.lock(Difference, decision.subject_id), by=caller.actor, note=note)
             if order.status in (OrderStatus.PENDING, OrderStatus.PROCESSING):
                 order.owe_now(order.expires_at)  # an open question had held its expiry up
             tx.touched_order(order.user_id, order.workspace_id)
@@ -63,6 +67,9 @@ def _carry_out(
 ) -> None:
     if action is DecisionAction.IGNORE or payment is None:
         return
+    if decision.kind == DecisionKind.RECONCILIATION and action is DecisionAction.REFUND:
+        # Which of two accounts is right is what is not known: nothing is given back on the strength of it.
+        raise Conflict("Refund the payment itself, if it must go back; then ignore this.", code="not_applicable")
     if action is DecisionAction.EXTEND:
         _ask_again(tx, _attempt_of(tx, decision, payment))
     elif action is DecisionAction.REFUND:
@@ -73,8 +80,11 @@ def _carry_out(
 
 def _attempt_of(tx: Transaction, decision: Decision, payment: Payment) -> PaymentAttempt:
     """The try a decision is about, directly, through its refund, or as the one that paid the order."""
-    attempt = tx.find(PaymentAttempt, decision.subject_id)
-    refund = None if attempt else tx.find(Refund, decision.subject_id)
+    subject_id = decision.subject_id
+    if decision.kind == DecisionKind.RECONCILIATION:
+        subject_id = tx.get(Difference, subject_id).attempt_id or subject_id
+    attempt = tx.find(PaymentAttempt, subject_id)
+    refund = None if attempt else tx.find(Refund, subject_id)
     if attempt is None:
         attempt_id = refund.attempt_id if refund else payment.current_attempt_id
         if attempt_id is None:

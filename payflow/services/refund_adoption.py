@@ -1,4 +1,4 @@
-"""What a refund webhook sets off: the gateway's own list of a try's refunds is read and our rows are brought in line.
+"""What a refund webhook or a reconciliation sets off: the gateway's list of a try's refunds is read, ours follow it.
 
 So a refund made in a gateway's dashboard becomes a row here (`source=gateway`), one that failed after success is
 reversed, and events that come late, twice or out of order change nothing: the list is the truth, the webhook a hint.
@@ -49,6 +49,19 @@ class RefundAdoption:
         events: dict[str, list[str]] = {}
         for event_id, attempt_id in hints:
             events.setdefault(attempt_id, []).append(event_id)
+        return self._read(gateway, events)[0]
+
+    def look(self, gateway: str, attempt_ids: Sequence[str]) -> list[str]:
+        """Bring the refunds of tries in line without having been told of any. Ids of the orders concerned.
+
+        Raises the first GatewayError after all others are done.
+        """
+        order_ids, errors = self._read(gateway, {attempt_id: [] for attempt_id in attempt_ids})
+        if errors:
+            raise errors[0]
+        return order_ids
+
+    def _read(self, gateway: str, events: Mapping[str, Sequence[str]]) -> tuple[list[str], list[PayflowError]]:
         with self._units.reading() as rows:
             refs = [(row.id, row.order_id, attempt_ref(row)) for row in rows.many(PaymentAttempt, list(events))]
         lists = self._side_by_side.run(gateway, partial(_list, self._gateways[gateway]), refs)
@@ -63,7 +76,7 @@ class RefundAdoption:
                     attempt_id=attempt_id,
                     error=error.detail,
                 )
-        return [order_id for _, order_id, _ in refs]
+        return [order_id for _, order_id, _ in refs], [one for one in lists if isinstance(one, PayflowError)]
 
 
 def _list(gateway: Gateway, one: tuple[str, str, AttemptRef]) -> list[RefundResult]:

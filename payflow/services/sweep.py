@@ -12,6 +12,7 @@ from payflow.models.notification import Notification
 from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import PaymentAttempt
+from payflow.models.reconciliation import ReconciliationSlice
 from payflow.models.refund import Refund
 from payflow.models.webhook_endpoint import WebhookDelivery
 from payflow.models.webhook_event import WebhookEvent
@@ -23,7 +24,9 @@ KEY_LIFE_HOURS = 72
 BATCH = 1_000
 """Rows thrown away in one transaction."""
 BATCHES_AT_ONCE = 100
-OWED = (Order, PaymentAttempt, Refund, WebhookEvent, OutboxEvent, Notification, WebhookDelivery)
+OWED = (
+    Order, PaymentAttempt, Refund, WebhookEvent, OutboxEvent, Notification, WebhookDelivery, ReconciliationSlice,
+)  # fmt: skip
 
 
 class SweepService:
@@ -78,6 +81,10 @@ class SweepService:
             (
                 f"refunds.verify:{gateway}",
                 rows.any_due(Refund, now, refunds, is_open, Refund.gateway_refund_id.is_not(None)),
+            ),
+            (
+                f"reconciliation.compare:{gateway}",
+                rows.any_due(ReconciliationSlice, now, ReconciliationSlice.gateway == gateway),
             ),
         ]
 

@@ -29,14 +29,15 @@ from payflow.models.health import GatewayHealth
 from payflow.models.notification import Channel, Notification, NotificationPreferences
 from payflow.models.order import Order, OrderBooking
 from payflow.models.payment import Payment, PaymentAttempt
+from payflow.models.reconciliation import ReconciliationRun
 from payflow.models.refund import Refund
 from payflow.models.webhook_event import WebhookEvent
-from payflow.store.claims import Claims
+from payflow.store.listings import Listings
 
 Row = TypeVar("Row", bound=Base)
 
 
-class Repositories(Claims):
+class Repositories(Listings):
     """The rows of one transaction."""
 
     def add(self, row: Base) -> None:
@@ -149,6 +150,10 @@ class Repositories(Claims):
     def insert_webhook(self, event: WebhookEvent) -> bool:
         """Store an inbox row unless this gateway's event is there; whether it was new."""
         return self._insert_new(WebhookEvent, [event], ["gateway", "event_key"]) == 1
+
+    def insert_run(self, run: ReconciliationRun) -> bool:
+        """Store a reconciliation unless this night has one; whether it was new."""
+        return self._insert_new(ReconciliationRun, [run], ["night"]) == 1
 
     def insert_notifications(self, rows: Sequence[Notification]) -> None:
         """Store messages; one per event, recipient and channel, for ever."""

@@ -1,0 +1,197 @@
+"""What becomes of a difference: on record once, repaired where a mechanism for it exists, else put before a person.
+
+Repairs only set off what exists: a question becomes due (`payments.verify` applies the answer through the one hall of
+outcomes), a try's list of refunds is read (`refund_adoption`). Nothing here changes money.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from payflow import logs
+from payflow.core.money import Money
+from payflow.core.states import AttemptStatus
+from payflow.gateways.base import Outcome
+from payflow.models.decision import DecisionAction, DecisionKind
+from payflow.models.order import Order
+from payflow.models.payment import PaymentAttempt
+from payflow.models.reconciliation import Difference, DifferenceKind, ReconciliationSlice
+from payflow.models.refund import Refund
+from payflow.services.comparison import refund_difference
+from payflow.services.decisions import open_decision
+from payflow.services.gateway_calls import AWAITS_INITIATE
+from payflow.store.unit_of_work import Transaction
+
+_log = logs.get(__name__)
+MENDED_BY_LOOKING = (
+    DifferenceKind.REFUND_UNKNOWN_HERE,
+    DifferenceKind.REFUND_STATUS_DIFFERS,
+    DifferenceKind.REVERSED_THERE,
+)
+"""Repaired by reading the try's refunds at its gateway, where there is a try."""
+REPAIR, GONE = "repair", "gone"
+
+_SENTENCES: dict[DifferenceKind, str] = {
+    DifferenceKind.UNKNOWN_HERE: "{gateway} holds {money} that no order here knows",
+    DifferenceKind.UNKNOWN_THERE: "{money} counted here is not known to {gateway}",
+    DifferenceKind.AMOUNT_DIFFERS: "{gateway} counts {money}, we count {here}",
+    DifferenceKind.PAID_THERE: "{gateway} holds {money}; asked again, it is not counted here ({here})",
+    DifferenceKind.NOT_PAID_THERE: "{money} counted here is {there} at {gateway}",
+    DifferenceKind.REVERSED_THERE: "{money} went back at {gateway}, and nothing here says why",
+    DifferenceKind.REFUND_UNKNOWN_HERE: "{gateway} shows a refund of {money} that could not be recorded here",
+    DifferenceKind.REFUND_UNKNOWN_THERE: "a refund of {money} that is {here} here is not known to {gateway}",
+    DifferenceKind.REFUND_STATUS_DIFFERS: "a refund of {money} is {here} here and {there} at {gateway}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A difference as it was just seen."""
+
+    kind: DifferenceKind
+    subject: str
+    at: datetime
+    there: str
+    attempt: PaymentAttempt | None = None
+    refund: Refund | None = None
+    reference: str | None = None
+    transaction_id: str | None = None
+    money: Money | None = None
+
+    @property
+    def here(self) -> str:
+        """How it stands here, in a few words."""
+        if self.refund is not None:
+            return self.refund.status
+        if self.attempt is None:
+            return "unknown"
+        if self.kind is DifferenceKind.AMOUNT_DIFFERS:
+            return str(Money(self.attempt.captured_minor, self.attempt.captured_currency or self.attempt.currency))
+        return self.attempt.status
+
+
+def note(tx: Transaction, one: ReconciliationSlice, found: Finding) -> None:
+    """Put a difference on record, once, and see to its repair.
+
+    Seen again it is the same row. One that had gone, or that a person has closed and that is no longer the same, opens
+    again.
+    """
+    row = tx.difference(one.gateway, found.kind, found.subject)
+    if one.since <= found.at < one.until:
+        one.found += 1
+    if row is None:
+        row = Difference(
+            gateway=one.gateway, kind=found.kind.value, subject=found.subject, at=found.at, run_id=one.run_id,
+            created_at=tx.act.at,
+        )  # fmt: skip
+        tx.add(row)
+    elif row.settled_at is not None:
+        if row.settled_by not in (REPAIR, GONE) and (row.here, row.there, row.money) == _facts(found):
+            row.slice_id, row.last_seen_at = one.id, tx.act.at
+            return
+        row.settled_at = row.settled_by = row.repaired_at = row.decided_at = None
+    attempt = found.attempt
+    row.order_id, row.attempt_id = (attempt.order_id, attempt.id) if attempt else (None, None)
+    row.refund_id = found.refund.id if found.refund else None
+    row.reference, row.transaction_id = found.reference, found.transaction_id
+    row.here, row.there, _ = _facts(found)
+    row.amount_minor, row.currency = (found.money.amount_minor, found.money.currency) if found.money else (None, None)
+    row.slice_id, row.last_seen_at = one.id, tx.act.at
+    tx.flush()
+    if row.decided_at is not None or row.repaired_at is not None:
+        return
+    _log.warning(
+        "a gateway and we do not agree",
+        action="reconciliation.difference",
+        kind=row.kind,
+        gateway=row.gateway,
+        difference_id=row.id,
+        order_id=row.order_id,
+    )
+    if found.kind is DifferenceKind.PAID_THERE and attempt is not None:
+        _ask(tx, attempt)
+        row.repaired_at = tx.act.at
+    elif found.kind not in MENDED_BY_LOOKING or attempt is None:
+        decide(tx, row)
+
+
+def _facts(found: Finding) -> tuple[str, str, Money | None]:
+    return found.here[:64], found.there[:64], found.money
+
+
+def _ask(tx: Transaction, attempt: PaymentAttempt) -> None:
+    """Make the try's question due, whatever its plan says."""
+    tx.ask(PaymentAttempt, attempt.id, tx.act.at)
+    verb = "initiate" if attempt.status in AWAITS_INITIATE else "verify"
+    tx.ring(f"payments.{verb}:{attempt.gateway}")
+
+
+def is_gone(tx: Transaction, row: Difference) -> bool:
+    """Whether a repair has helped, from what stands here now and what the gateway had shown."""
+    match DifferenceKind(row.kind):
+        case DifferenceKind.PAID_THERE:
+            attempt = tx.find(PaymentAttempt, row.attempt_id or "") if row.attempt_id else None
+            if attempt is not None and attempt.status == AttemptStatus.MISMATCHED:
+                return True  # it is before a person as what it is
+            counted = tx.tries_listed(row.gateway, [row.transaction_id or ""], [])
+            return any(one.captured_minor for one in counted)
+        case DifferenceKind.REVERSED_THERE:
+            return bool(tx.given_back(tx.many(PaymentAttempt, [row.attempt_id or ""])))
+        case DifferenceKind.REFUND_UNKNOWN_HERE:
+            return bool(tx.refunds_listed(row.gateway, [row.subject], []))
+        case DifferenceKind.REFUND_STATUS_DIFFERS:
+            return refund_difference(Outcome(row.there), tx.find(Refund, row.refund_id or "")) is None
+        case _:
+            return False
+
+
+def settle(tx: Transaction, row: Difference, *, by: str, note: str = "") -> None:
+    """It is gone, or a person has seen to it. A question still open about it is answered by that."""
+    row.settled_at, row.settled_by, row.note = tx.act.at, by, note[:500] or None
+    asked = tx.decision_of(DecisionKind.RECONCILIATION, row.id)
+    if asked is not None and asked.resolved_at is None:
+        asked.resolved_at, asked.resolved_by = tx.act.at, by if by not in (REPAIR, GONE) else "reconciliation"
+        asked.action = DecisionAction.IGNORE.value
+        asked.note = row.note or "Looked at again: the difference is gone."
+
+
+def decide(tx: Transaction, row: Difference) -> None:
+    """Put it before a person: as a question about its order; where it fits none, it stands open in the report."""
+    row.decided_at = tx.act.at
+    if row.order_id is not None:
+        _ask_person(tx, row, tx.get(Order, row.order_id))
+    _log.error(
+        sentence(row),
+        action="reconciliation.needs_person",
+        kind=row.kind,
+        gateway=row.gateway,
+        difference_id=row.id,
+        order_id=row.order_id,
+    )
+
+
+def sentence(row: Difference) -> str:
+    """The difference in words."""
+    words = _SENTENCES[DifferenceKind(row.kind)].format(
+        gateway=row.gateway, money=row.money or "an amount not told", here=row.here, there=row.there
+    )
+    names = [f"reference {row.reference}" if row.reference else "", f"transaction {row.transaction_id or row.subject}"]
+    return f"{words} ({', '.join(filter(None, names))}, made {row.at:%Y-%m-%d %H:%M} UTC)."
+
+
+def _ask_person(tx: Transaction, row: Difference, order: Order) -> None:
+    asked = tx.decision_of(DecisionKind.RECONCILIATION, row.id)
+    if asked is not None:  # it had gone, or was closed, and is there again
+        asked.resolved_at = asked.resolved_by = asked.action = asked.note = None
+        asked.detail = sentence(row)[:500]
+        return
+    open_decision(
+        tx,
+        DecisionKind.RECONCILIATION,
+        subject_id=row.id,
+        order=order,
+        money=row.money or Money(0, order.currency),
+        detail=sentence(row),
+        suggested=DecisionAction.IGNORE,
+    )

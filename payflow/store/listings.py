@@ -1,0 +1,130 @@
+"""What reconciliation looks up: our side of a gateway's list, what no list showed, and the differences on record.
+
+Everything here costs by what is asked for, a page or a window, and goes by an index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import literal_column, or_, select, update
+
+from payflow.core.states import DisputeStatus, RefundStatus
+from payflow.models.dispute import Dispute
+from payflow.models.payment import PaymentAttempt
+from payflow.models.reconciliation import Difference, ReconciliationRun, ReconciliationSlice
+from payflow.models.refund import Refund
+from payflow.store.claims import Claims
+
+
+class Listings(Claims):
+    """The rows of one transaction, seen from a gateway's list."""
+
+    def tries_listed(self, gateway: str, transaction_ids: Sequence[str], references: Sequence[str]) -> list[Any]:
+        """Tries at a gateway that own one of these transactions or references."""
+        owns = PaymentAttempt.gateway_transaction_id.in_(transaction_ids)
+        by_transaction = select(PaymentAttempt).where(PaymentAttempt.gateway == gateway, owns)
+        by_reference = select(PaymentAttempt).where(PaymentAttempt.reference.in_(references))
+        found = {row.id: row for query in (by_transaction, by_reference) for row in self.session.scalars(query)}
+        return [row for row in found.values() if row.gateway == gateway]
+
+    def refunds_listed(self, gateway: str, gateway_refund_ids: Sequence[str], ids: Sequence[str]) -> list[Refund]:
+        """Refunds at a gateway by its ids or ours."""
+        by_theirs = select(Refund).where(Refund.gateway == gateway, Refund.gateway_refund_id.in_(gateway_refund_ids))
+        by_ours = select(Refund).where(Refund.id.in_(ids))
+        found = {row.id: row for query in (by_theirs, by_ours) for row in self.session.scalars(query)}
+        return [row for row in found.values() if row.gateway == gateway]
+
+    def given_back(self, attempts: Sequence[PaymentAttempt]) -> set[str]:
+        """Those tries whose money is back, on its way back, or held by a dispute here."""
+        refunds = select(Refund.attempt_id).where(
+            Refund.payment_id.in_({one.payment_id for one in attempts}), Refund.status != RefundStatus.FAILED
+        )
+        held = (DisputeStatus.OPEN, DisputeStatus.LOST)
+        disputes = select(Dispute.payment_id).where(
+            Dispute.payment_id.in_({one.payment_id for one in attempts}), Dispute.status.in_(held)
+        )
+        refunded, disputed = set(self.session.scalars(refunds)), set(self.session.scalars(disputes))
+        return {one.id for one in attempts if one.id in refunded or one.payment_id in disputed}
+
+    def awaits_gateway_id(self, attempt_ids: Sequence[str]) -> list[Refund]:
+        """Refunds of these tries that were sent and whose answer was lost: one listed there may be theirs."""
+        query = select(Refund).where(
+            Refund.payment_id.in_(select(PaymentAttempt.payment_id).where(PaymentAttempt.id.in_(attempt_ids))),
+            Refund.gateway_refund_id.is_(None),
+            Refund.status.in_((RefundStatus.PENDING, RefundStatus.PROCESSING)),
+        )
+        return list(self.session.scalars(query))
+
+    def mark_listed(self, model: type[Any], ids: Sequence[str], at: datetime) -> None:
+        """Note that the gateway has shown these, past their versions: nothing else hangs on it."""
+        if ids:
+            self.session.execute(
+                update(model).where(model.id.in_(ids)).values(listed_at=at).execution_options(synchronize_session=False)
+            )
+
+    def unlisted_tries(self, one: ReconciliationSlice, limit: int) -> list[PaymentAttempt]:
+        """Tries made in a slice whose money we count and that no list has shown since the slice began."""
+        query = select(PaymentAttempt).where(
+            # Spelt as the partial index is, or it would not be used.
+            literal_column("payment_attempts.captured_minor > 0"),
+            *_unlisted(PaymentAttempt, one),
+        )
+        return list(self.session.scalars(query.order_by(PaymentAttempt.created_at).limit(limit)))
+
+    def unlisted_refunds(self, one: ReconciliationSlice, limit: int) -> list[Refund]:
+        """Refunds made in a slice that the gateway has accepted and that no list has shown since the slice began."""
+        query = select(Refund).where(
+            Refund.gateway_refund_id.is_not(None), Refund.status != RefundStatus.FAILED, *_unlisted(Refund, one)
+        )
+        return list(self.session.scalars(query.order_by(Refund.created_at).limit(limit)))
+
+    def difference(self, gateway: str, kind: str, subject: str) -> Difference | None:
+        query = select(Difference).where(
+            Difference.gateway == gateway, Difference.kind == kind, Difference.subject == subject
+        )
+        return self.session.scalars(query).one_or_none()
+
+    def undecided(self, slice_id: str, *where: Any, limit: int | None = None) -> list[Difference]:
+        """Open differences this slice was the last to see and that no person was asked about."""
+        query = select(Difference).where(
+            Difference.slice_id == slice_id, Difference.settled_at.is_(None), Difference.decided_at.is_(None), *where
+        )
+        return list(self.session.scalars(query.order_by(Difference.id).limit(limit)))
+
+    def not_seen_again(self, one: ReconciliationSlice) -> list[Difference]:
+        """Open differences of a slice's window that the slice, which is through, has not seen."""
+        query = select(Difference).where(
+            Difference.gateway == one.gateway,
+            Difference.settled_at.is_(None),
+            Difference.at >= one.since,
+            Difference.at < one.until,
+            Difference.last_seen_at < one.created_at,
+        )
+        return list(self.session.scalars(query))
+
+    def last_night(self) -> ReconciliationRun | None:
+        """The newest nightly run."""
+        query = select(ReconciliationRun).where(ReconciliationRun.night.is_not(None))
+        return self.session.scalars(query.order_by(ReconciliationRun.night.desc()).limit(1)).first()
+
+    def first_night(self) -> ReconciliationRun:
+        """The oldest nightly run, where there is one."""
+        query = select(ReconciliationRun).where(ReconciliationRun.night.is_not(None))
+        return self.session.scalars(query.order_by(ReconciliationRun.night).limit(1)).one()
+
+    def slices_of(self, run_id: str) -> list[ReconciliationSlice]:
+        """A run's slices, by gateway and time."""
+        query = select(ReconciliationSlice).where(ReconciliationSlice.run_id == run_id)
+        return list(self.session.scalars(query.order_by(ReconciliationSlice.gateway, ReconciliationSlice.since)))
+
+
+def _unlisted(model: type[Any], one: ReconciliationSlice) -> tuple[Any, ...]:
+    return (
+        model.gateway == one.gateway,
+        model.created_at >= one.since,
+        model.created_at < one.until,
+        or_(model.listed_at.is_(None), model.listed_at < one.created_at),
+    )
