@@ -30,6 +30,7 @@ task_routes = {
     "orders.*": {"queue": "sweeps"},
     "notifications.*": {"queue": "notifications"},
     "deliveries.*": {"queue": "deliveries"},
+    "reconciliation.*": {"queue": "sweeps"},
     "sweeps.*": {"queue": "sweeps"},
 }
 """Tasks that call a gateway take its queue where they are sent: `gateway.NAME`."""
@@ -84,5 +85,6 @@ beat_schedule = {
     "ring for what is due": {"task": "sweeps.due", "schedule": 2.0, "options": {"expires": 10}},
     "check the books": {"task": "sweeps.audit", "schedule": 3600.0, "options": {"expires": 600}},
     "tell operators": {"task": "sweeps.digest", "schedule": 60.0, "options": {"expires": 50}},
+    "open the night's reconciliation": {"task": "reconciliation.run", "schedule": 3600.0, "options": {"expires": 600}},
     "throw old keys away": {"task": "sweeps.housekeeping", "schedule": 3600.0, "options": {"expires": 600}},
 }

@@ -10,10 +10,20 @@ from celery.signals import celeryd_init, setup_logging, worker_ready
 from payflow import logs
 from payflow.container import Container, build
 from payflow.settings import Settings
-from tasks import bookings, broker_guard, deliveries, notifications, payments, refunds, sweeps, webhooks
+from tasks import (
+    bookings,
+    broker_guard,
+    deliveries,
+    notifications,
+    payments,
+    reconciliation,
+    refunds,
+    sweeps,
+    webhooks,
+)
 from tasks.base import PayflowApp
 
-TASKS = (bookings, deliveries, notifications, payments, refunds, sweeps, webhooks)
+TASKS = (bookings, deliveries, notifications, payments, reconciliation, refunds, sweeps, webhooks)
 """Importing these rooms registers their tasks."""
 
 

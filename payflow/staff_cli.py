@@ -13,6 +13,7 @@ from uuid import UUID
 
 from babel.dates import format_timedelta
 
+from payflow import reconcile_cli
 from payflow.container import Container
 from payflow.core.errors import InvalidInput
 from payflow.core.events import timestamp
@@ -163,6 +164,11 @@ def replay_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--close", action="store_true", help="webhooks only: looked at, none of ours")
 
 
+def reconcile(container: Container, options: argparse.Namespace) -> int:
+    """Compare with the gateways."""
+    return reconcile_cli.reconcile(container, options, operator())
+
+
 def _uuid(word: str) -> str:
     return str(UUID(word))
 
@@ -176,5 +182,11 @@ COMMANDS: tuple[tuple[str, str, Callable[[argparse.ArgumentParser], None], Run],
     ("explain", "why an order is where it is, what happens next, and all that happened", explain_options, explain),
     ("audit", "does every invariant hold? exit status 1 if not", audit_options, audit),
     ("decisions", "questions about money: list what is open, answer one", decisions_options, decisions),
+    (
+        "reconcile",
+        "compare payments and refunds with the gateways' lists; exit status 1 if they differ or could not be read",
+        reconcile_cli.reconcile_options,
+        reconcile,
+    ),
     ("replay", "work that was given up: list it, take it up again, close it", replay_options, replay),
 )

@@ -17,6 +17,8 @@ _log = logs.get(__name__)
 _doors = Doors()
 AT_A_GATEWAY = 4
 """Of a worker's threads, so many at most wait for one gateway."""
+BESIDES_PAYMENTS = 2
+"""Work that can wait enters only while fewer than so many are inside: the other places stay with payments."""
 
 
 class PayflowApp(Celery):

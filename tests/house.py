@@ -15,6 +15,9 @@ from payflow import migrations
 from payflow.container import Container, build
 from payflow.core.clock import HeldClock
 from payflow.core.gateways import GATEWAYS, NAMES
+from payflow.core.identifiers import attempt_reference
+from payflow.core.money import Money
+from payflow.gateways.base import InitiateRequest
 from payflow.gateways.calls import TransportOptions
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
@@ -99,6 +102,16 @@ class House:
     def pay(self, reference: str, outcome: str = "success", **params: Any) -> dict[str, Any]:
         """What the customer does on the hosted page."""
         return self.control("POST", "/sandbox/pay", {"reference": reference, "outcome": outcome, **params})
+
+    def pay_nobody(self, gateway: str = "paystack") -> str:
+        """Somebody pays the merchant past payflow; the reference."""
+        request = InitiateRequest(
+            reference=attempt_reference(), amount=Money(500_000, "NGN"), customer_email="eve@example.com",
+            customer_name="Eve", callback_url="https://shop.example/back", description="Nobody's",
+        )  # fmt: skip
+        self.container.gateways[gateway].initiate(request)
+        self.pay(request.reference)
+        return request.reference
 
     def ask(self, reference: str) -> None:
         """The browser comes back: a question is due, and taken."""

@@ -99,6 +99,12 @@ class RefundVerdict(Body):
     note: Note = ""
 
 
+class Remark(Body):
+    """What was found out."""
+
+    note: Note = ""
+
+
 class Resolution(Body):
     """What a person makes of a question about money."""
 
@@ -273,6 +279,12 @@ class DeliveryQuery(PageQuery):
     """Narrows a delivery log."""
 
     status: Literal["pending", "delivered", "failed"] | None = None
+
+
+class DifferenceQuery(PageQuery):
+    """Narrows differences."""
+
+    status: Literal["open", "settled", "all"] = "open"
 
 
 class SummaryQuery(BaseModel):

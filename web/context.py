@@ -13,6 +13,7 @@ from payflow.services.decision_desk import DecisionDesk
 from payflow.services.explain import Explainer
 from payflow.services.idempotency import IdempotencyService
 from payflow.services.policy import PolicyService
+from payflow.services.reconciliation_report import ReconciliationReport
 from payflow.store.outgoing import OutgoingQueries
 from payflow.store.queries import Queries
 from payflow.store.reports import Reports
@@ -29,6 +30,7 @@ class Web:
     queries: Queries
     reports: Reports
     outgoing: OutgoingQueries
+    reconciliation: ReconciliationReport
     authenticator: Authenticator
     explainer: Explainer
     idempotency: IdempotencyService
@@ -44,6 +46,7 @@ def furnish(container: Container) -> Web:
         queries=queries,
         reports=Reports(container.engine),
         outgoing=OutgoingQueries(container.engine),
+        reconciliation=ReconciliationReport(container.units),
         authenticator=Authenticator(
             container.settings, container.clock, find_key=queries.service_key, note_use=container.keys.used
         ),

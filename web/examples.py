@@ -150,6 +150,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
         "error": None,
     },
     "RefundVerdict": {"note": "The room was used."},
+    "Remark": {"note": "An invoice the shop sent by itself."},
     "Resolution": {"action": "refund", "note": "Paid twice; the customer asked for the second one back."},
     "PolicyChange": {"tax_bps": 750, "refund_needs_approval": True},
     "Notification": {

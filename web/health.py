@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from payflow.core.clock import Clock
+from payflow.models.reconciliation import DifferenceKind
 from payflow.store.reports import Reports
 from web.context import web
 
@@ -29,8 +30,8 @@ def healthz() -> Response:
 @pages.get("/readyz")
 def readyz() -> Response:
     """Whether requests can be served: database, schema, broker, cache; which gateways answer; how old the oldest
-    unhandled work is; how much was given up and waits for a person (a webhook that fits no payment, a letter); which
-    invariants the latest audit found broken."""
+    unhandled work is; how much was given up and waits for a person (a webhook that fits no payment, a letter); how
+    many differences with gateways are open; which invariants the latest audit found broken."""
     checks = web().container.ping()
     is_ready = all(checks[name] == "ok" for name in _NEEDED)
     now = web().container.clock.now()
@@ -43,6 +44,7 @@ def readyz() -> Response:
         found["oldest_unhandled_seconds"] = {
             kind: _age(work["oldest_at"], now) for kind, work in reports.owed(now).items()
         }
+        found["differences"] = sum(reports.differences().values())
         found["parked"] = {kind: work["count"] for kind, work in reports.parked().items()}
         found["broken_invariants"] = reports.broken_invariants()
     return _json(found, 200 if is_ready else 503)
@@ -72,6 +74,12 @@ class _Owed(Collector):
         parked = GaugeMetricFamily("payflow_parked", "Rows given up, for a person to look at.", labels=["kind"])
         for kind, found in self._reports.parked().items():
             parked.add_metric([kind], found["count"])
+        differences = GaugeMetricFamily(
+            "payflow_reconciliation_differences", "Open differences with gateways.", labels=["kind"]
+        )
+        open_now = self._reports.differences()
+        for one in DifferenceKind:
+            differences.add_metric([one.value], open_now.get(one.value, 0))
         answers = GaugeMetricFamily("payflow_gateway_answers", "0 while a gateway does not answer.", labels=["gateway"])
         silent = self._reports.silent_gateways(now)
         for name in self._gateways:
@@ -90,7 +98,7 @@ class _Owed(Collector):
         orders = GaugeMetricFamily("payflow_orders", "Orders by status.", labels=["status"])
         for status, count in self._reports.orders_by_status().items():
             orders.add_metric([status], count)
-        return (due, age, parked, answers, broken, asked, disabled, orders)
+        return (due, age, parked, differences, answers, broken, asked, disabled, orders)
 
 
 def _age(since: datetime | None, now: datetime) -> int | None:

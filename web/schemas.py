@@ -301,6 +301,57 @@ class Summary(Shape):
     refunds_to_review: RefundsToReview
 
 
+class Difference(Shape):
+    """What a gateway and we do not agree on."""
+
+    id: Id
+    kind: str
+    state: str
+    gateway: str
+    detail: str
+    order_id: Id | None
+    order_number: str | None
+    reference: str | None
+    transaction_id: str | None
+    amount: int | None
+    currency: str | None
+    here: str
+    there: str
+    at: Moment
+    created_at: Moment
+    last_seen_at: Moment
+    settled_at: Moment | None
+    settled_by: str | None
+    note: str | None
+
+
+class ReconciledGateway(Shape):
+    """How far a gateway could be compared."""
+
+    gateway: str
+    state: str
+    error: str | None
+    payments_listed: int
+    refunds_listed: int
+    asked: int
+    found: int
+
+
+class ReconciliationRun(Shape):
+    """One comparison of a window with the gateways."""
+
+    id: Id
+    since: Moment
+    until: Moment
+    asked_by: str
+    state: str
+    started_at: Moment
+    finished_at: Moment | None
+    duration_seconds: int | None
+    gateways: list[ReconciledGateway]
+    differences: list[Difference]
+
+
 class PageShape(Shape):
     next: str | None
     previous: str | None
@@ -325,6 +376,14 @@ class Refunds(PageShape):
 class Notifications(PageShape):
     unread_count: int
     results: list[Notification]
+
+
+class ReconciliationRuns(PageShape):
+    results: list[ReconciliationRun]
+
+
+class Differences(PageShape):
+    results: list[Difference]
 
 
 class Decisions(PageShape):

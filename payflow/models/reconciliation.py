@@ -34,6 +34,19 @@ class DifferenceKind(StrEnum):
     REFUND_STATUS_DIFFERS = "refund_status_differs"
 
 
+_SENTENCES: dict[DifferenceKind, str] = {
+    DifferenceKind.UNKNOWN_HERE: "{gateway} holds {money} that no order here knows",
+    DifferenceKind.UNKNOWN_THERE: "{money} counted here is not known to {gateway}",
+    DifferenceKind.AMOUNT_DIFFERS: "{gateway} counts {money}, we count {here}",
+    DifferenceKind.PAID_THERE: "{gateway} holds {money}; asked again, it is not counted here ({here})",
+    DifferenceKind.NOT_PAID_THERE: "{money} counted here is {there} at {gateway}",
+    DifferenceKind.REVERSED_THERE: "{money} went back at {gateway}, and nothing here says why",
+    DifferenceKind.REFUND_UNKNOWN_HERE: "{gateway} shows a refund of {money} that could not be recorded here",
+    DifferenceKind.REFUND_UNKNOWN_THERE: "a refund of {money} that is {here} here is not known to {gateway}",
+    DifferenceKind.REFUND_STATUS_DIFFERS: "a refund of {money} is {here} here and {there} at {gateway}",
+}
+
+
 class Stage(StrEnum):
     """Where a slice stands. Refunds come first: a payment that went back is no riddle once its refund is here."""
 
@@ -108,6 +121,7 @@ class Difference(Identified, Base):
         one_of("kind", DifferenceKind),
         Index("uq_reconciliation_differences_once", "gateway", "kind", "subject", unique=True),
         Index("ix_reconciliation_differences_slice", "slice_id"),
+        Index("ix_reconciliation_differences_run", "run_id"),
         partial_index("ix_reconciliation_differences_open", "gateway", "at", where="settled_at IS NULL"),
         partial_index("ix_reconciliation_differences_order", "order_id", where="order_id IS NOT NULL"),
     )
@@ -148,3 +162,18 @@ class Difference(Identified, Base):
         if self.amount_minor is None or self.currency is None:
             return None
         return Money(self.amount_minor, self.currency)
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong, for people."""
+        words = _SENTENCES[DifferenceKind(self.kind)].format(
+            gateway=self.gateway, money=self.money or "an amount not told", here=self.here, there=self.there
+        )
+        names = [f"reference {self.reference}"] if self.reference else []
+        names += [f"transaction {self.transaction_id or self.subject}", f"made {self.at:%Y-%m-%d %H:%M} UTC"]
+        return f"{words} ({', '.join(names)})."
+
+    @property
+    def state(self) -> str:
+        """`open` (a person is needed), `repairing` or `settled`."""
+        return "settled" if self.settled_at else "open" if self.decided_at else "repairing"

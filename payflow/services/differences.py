@@ -32,18 +32,6 @@ MENDED_BY_LOOKING = (
 """Repaired by reading the try's refunds at its gateway, where there is a try."""
 REPAIR, GONE = "repair", "gone"
 
-_SENTENCES: dict[DifferenceKind, str] = {
-    DifferenceKind.UNKNOWN_HERE: "{gateway} holds {money} that no order here knows",
-    DifferenceKind.UNKNOWN_THERE: "{money} counted here is not known to {gateway}",
-    DifferenceKind.AMOUNT_DIFFERS: "{gateway} counts {money}, we count {here}",
-    DifferenceKind.PAID_THERE: "{gateway} holds {money}; asked again, it is not counted here ({here})",
-    DifferenceKind.NOT_PAID_THERE: "{money} counted here is {there} at {gateway}",
-    DifferenceKind.REVERSED_THERE: "{money} went back at {gateway}, and nothing here says why",
-    DifferenceKind.REFUND_UNKNOWN_HERE: "{gateway} shows a refund of {money} that could not be recorded here",
-    DifferenceKind.REFUND_UNKNOWN_THERE: "a refund of {money} that is {here} here is not known to {gateway}",
-    DifferenceKind.REFUND_STATUS_DIFFERS: "a refund of {money} is {here} here and {there} at {gateway}",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -162,7 +150,7 @@ def decide(tx: Transaction, row: Difference) -> None:
     if row.order_id is not None:
         _ask_person(tx, row, tx.get(Order, row.order_id))
     _log.error(
-        sentence(row),
+        row.sentence,
         action="reconciliation.needs_person",
         kind=row.kind,
         gateway=row.gateway,
@@ -171,20 +159,11 @@ def decide(tx: Transaction, row: Difference) -> None:
     )
 
 
-def sentence(row: Difference) -> str:
-    """The difference in words."""
-    words = _SENTENCES[DifferenceKind(row.kind)].format(
-        gateway=row.gateway, money=row.money or "an amount not told", here=row.here, there=row.there
-    )
-    names = [f"reference {row.reference}" if row.reference else "", f"transaction {row.transaction_id or row.subject}"]
-    return f"{words} ({', '.join(filter(None, names))}, made {row.at:%Y-%m-%d %H:%M} UTC)."
-
-
 def _ask_person(tx: Transaction, row: Difference, order: Order) -> None:
     asked = tx.decision_of(DecisionKind.RECONCILIATION, row.id)
     if asked is not None:  # it had gone, or was closed, and is there again
         asked.resolved_at = asked.resolved_by = asked.action = asked.note = None
-        asked.detail = sentence(row)[:500]
+        asked.detail = row.sentence[:500]
         return
     open_decision(
         tx,
@@ -192,6 +171,6 @@ def _ask_person(tx: Transaction, row: Difference, order: Order) -> None:
         subject_id=row.id,
         order=order,
         money=row.money or Money(0, order.currency),
-        detail=sentence(row),
+        detail=row.sentence,
         suggested=DecisionAction.IGNORE,
     )

@@ -13,10 +13,12 @@ from sqlalchemy import literal_column, or_, select, update
 
 from payflow.core.states import DisputeStatus, RefundStatus
 from payflow.models.dispute import Dispute
+from payflow.models.order import Order
 from payflow.models.payment import PaymentAttempt
 from payflow.models.reconciliation import Difference, ReconciliationRun, ReconciliationSlice
 from payflow.models.refund import Refund
 from payflow.store.claims import Claims
+from payflow.store.queries import Cursor, Page, page_of
 
 
 class Listings(Claims):
@@ -114,6 +116,29 @@ class Listings(Claims):
         """The oldest nightly run, where there is one."""
         query = select(ReconciliationRun).where(ReconciliationRun.night.is_not(None))
         return self.session.scalars(query.order_by(ReconciliationRun.night).limit(1)).one()
+
+    def runs(self, size: int, cursor: Cursor | None) -> Page:
+        """A page of runs, newest first; rows with `id` alone."""
+        return page_of(self.session.connection(), select(ReconciliationRun.id), ReconciliationRun.id, size, cursor)
+
+    def differences(self, state: str, size: int, cursor: Cursor | None) -> Page:
+        """A page of differences, newest first; `state` is open (repairs under way included), settled or all."""
+        query = select(Difference.id)
+        if state != "all":
+            is_open = Difference.settled_at.is_(None)
+            query = query.where(is_open if state == "open" else ~is_open)
+        return page_of(self.session.connection(), query, Difference.id, size, cursor)
+
+    def differences_of(self, run_id: str, limit: int) -> list[Difference]:
+        """What a run was the first to find or the last to see."""
+        seen = select(ReconciliationSlice.id).where(ReconciliationSlice.run_id == run_id)
+        query = select(Difference).where(or_(Difference.run_id == run_id, Difference.slice_id.in_(seen)))
+        return list(self.session.scalars(query.order_by(Difference.id).limit(limit)))
+
+    def order_numbers(self, order_ids: Sequence[str]) -> dict[str, str]:
+        """Order id → number."""
+        found = self.session.execute(select(Order.id, Order.order_number).where(Order.id.in_(order_ids)))
+        return {key: value for key, value in found}  # noqa: C416 - rows, not pairs
 
     def slices_of(self, run_id: str) -> list[ReconciliationSlice]:
         """A run's slices, by gateway and time."""

@@ -20,6 +20,7 @@ from payflow.models.notification import Notification
 from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import Payment, PaymentAttempt
+from payflow.models.reconciliation import Difference, ReconciliationSlice
 from payflow.models.refund import Approval, Refund
 from payflow.models.webhook_endpoint import Disabled, WebhookDelivery, WebhookEndpoint
 from payflow.models.webhook_event import WebhookEvent
@@ -40,6 +41,7 @@ _DUE: dict[str, type[Any]] = {
     "notifications": Notification,
     "deliveries": WebhookDelivery,
     "orders": Order,
+    "reconciliation": ReconciliationSlice,
 }
 """Kind of owed work → the rows that carry its due time."""
 _PARKED: dict[str, type[Any]] = {
@@ -140,6 +142,12 @@ class Reports:
     def open_decisions(self) -> dict[str, int]:
         """Kind of question about money → how many wait for a person."""
         query = select(Decision.kind, func.count()).where(Decision.resolved_at.is_(None)).group_by(Decision.kind)
+        with looking(self._engine) as connection:
+            return {kind: int(count) for kind, count in connection.execute(query)}
+
+    def differences(self) -> dict[str, int]:
+        """Kind of difference with a gateway → how many are open, those under repair included."""
+        query = select(Difference.kind, func.count()).where(Difference.settled_at.is_(None)).group_by(Difference.kind)
         with looking(self._engine) as connection:
             return {kind: int(count) for kind, count in connection.execute(query)}
 

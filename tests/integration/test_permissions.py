@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from payflow.models.decision import Decision, DecisionKind
+from payflow.models.reconciliation import Difference
 from payflow.models.refund import RefundReason
 from payflow.services.access import Caller, Membership
 from tests.builders import API, STRANGER, a_booking_body, a_service_key, a_token, signed
@@ -54,6 +56,15 @@ class Scene:
 
     def delivery(self) -> str:
         return self.house.container.webhook_endpoints.ping(ADMIN, self.endpoint())
+
+    def difference(self) -> str:
+        """Money at a gateway that fits no order, found by a comparison of the last hour."""
+        self.house.pay_nobody()
+        until = self.house.clock.now() + timedelta(seconds=1)
+        service = self.house.container.reconciliation
+        service.open(since=until - timedelta(hours=1), until=until, actor="user:u-op")
+        self.house.drain()
+        return str(self.house.rows(Difference)[-1].id)
 
     def question(self) -> str:
         """An open decision about Ada's order."""
@@ -124,6 +135,11 @@ MADE: dict[tuple[str, str], Callable[[Scene], Request]] = {
     ("GET", "/payment/decisions/"): lambda _: Request(),
     ("POST", "/payment/decisions/{id}/resolve/"): lambda scene: Request(scene.question(), json={"action": "ignore"}),
     ("GET", "/payment/reports/summary/"): lambda _: Request(),
+    ("GET", "/payment/reports/reconciliation/"): lambda _: Request(),
+    ("GET", "/payment/reports/reconciliation/differences/"): lambda _: Request(),
+    ("POST", "/payment/reports/reconciliation/differences/{id}/close/"): lambda scene: Request(
+        scene.difference(), json={"note": "looked into"}
+    ),
     ("GET", "/notifications/"): lambda _: Request(),
     ("POST", "/notifications/{id}/read/"): lambda scene: Request(scene.message),
     ("POST", "/notifications/read-all/"): lambda _: Request(),

@@ -11,9 +11,6 @@ from structlog.testing import capture_logs
 
 from payflow.core.errors import Conflict, NotFound
 from payflow.core.gateways import NAMES
-from payflow.core.identifiers import attempt_reference
-from payflow.core.money import Money
-from payflow.gateways.base import InitiateRequest
 from payflow.models.decision import Decision, DecisionAction
 from payflow.models.reconciliation import Difference, ReconciliationSlice
 from payflow.models.refund import RefundReason
@@ -69,21 +66,6 @@ def charge(house: House, reference: str) -> Charge:
     found = house.sandbox.rooms.party.state.find_charge(reference)
     assert found is not None
     return found
-
-
-def a_charge_of_nobody(house: House, gateway: str) -> str:
-    """Somebody pays the merchant past payflow; the reference."""
-    request = InitiateRequest(
-        reference=attempt_reference(),
-        amount=Money(500_000, "NGN"),
-        customer_email="eve@example.com",
-        customer_name="Eve",
-        callback_url="https://shop.example/back",
-        description="Nobody's",
-    )
-    house.container.gateways[gateway].initiate(request)
-    house.pay(request.reference)
-    return request.reference
 
 
 def test_when_all_agree_there_is_nothing(house: House, gateway: str) -> None:
@@ -144,7 +126,7 @@ def test_a_refund_made_in_the_dashboard_is_adopted(house: House, gateway: str) -
 
 def test_money_of_nobody_is_put_before_operators(house: House, gateway: str) -> None:
     """It fits no order: it stands open by itself with an error in the log, until an operator closes it for good."""
-    reference = a_charge_of_nobody(house, gateway)
+    reference = house.pay_nobody(gateway)
     with capture_logs() as lines:
         reconcile(house, gateway)
     assert differences(house) == [("unknown_here", None)]
@@ -286,7 +268,7 @@ def test_a_second_payment_of_one_page_is_found(house: House, gateway: str) -> No
 
 def test_a_gateway_that_does_not_answer_makes_the_run_incomplete(house: House, gateway: str) -> None:
     """Never "no differences": tried again for hours, then told as incomplete, with an error a person sees."""
-    a_charge_of_nobody(house, gateway)
+    house.pay_nobody(gateway)
     house.fault("error_500", gateway=gateway, times=None, params={"status": 500})
     until = house.clock.now() + timedelta(seconds=1)
     service = house.container.reconciliation

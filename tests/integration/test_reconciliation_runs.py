@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import event, insert, inspect, text
 
 from payflow.core.gateways import NAMES
+from payflow.core.identifiers import attempt_reference, new_id
+from payflow.models.payment import PaymentAttempt
 from payflow.models.reconciliation import ReconciliationRun, ReconciliationSlice
+from payflow.services.reconciliation import STEPS_AT_ONCE
+from payflow.store.unit_of_work import Transaction
 from tests.house import House
 
 DAY = 86_400
@@ -49,3 +57,111 @@ def test_nights_without_beat_are_made_up_for(house: House) -> None:
     latest = house.rows(ReconciliationRun)[-1]
     starts = {one.since for one in slices(house, latest.id)}
     assert starts == {latest.since + timedelta(days=day) for day in range(5)} | {first.since}
+
+
+def _stored(house: House, number: int) -> None:
+    """Captured payments of long ago, as many, straight into the tables."""
+    order_id = house.paid()
+    (known,) = house.attempts(order_id)
+    fields = {column.key: getattr(known, column.key) for column in inspect(PaymentAttempt).column_attrs}
+    ages = house.clock.now() - timedelta(days=400)
+
+    def step(tx: Transaction) -> None:
+        rows = [
+            {
+                **fields, "id": new_id(), "reference": attempt_reference(), "gateway_transaction_id": f"old-{one}",
+                "application": "surplus", "created_at": ages + timedelta(minutes=one),
+            }
+            for one in range(number)
+        ]  # fmt: skip
+        tx.session.execute(insert(PaymentAttempt), rows)
+
+    house.container.units.run(step)
+
+
+def test_cost_follows_the_window_not_the_table(house: House) -> None:
+    """Twenty payments of the day among five thousand stored: our side reads by indexes on time and name, and takes as
+    many statements as if nothing else were stored."""
+    for _ in range(20):
+        house.paid()
+    few = _statements(house)
+    _stored(house, 5_000)
+    many = _statements(house)
+    assert len(many) <= len(few) + 2, "the one order more that the rows were copied from may cost a statement"
+    reads = [
+        (sql, values) for sql, values in many if sql.lstrip().startswith("SELECT") and "FROM payment_attempts" in sql
+    ]
+    assert len(reads) >= 3
+    with house.container.engine.execution_options(reads_only=True).connect() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        if not is_sqlite:
+            connection.execute(text("SET enable_seqscan = off"))  # a table this small would be read whole rather
+        explain = "EXPLAIN QUERY PLAN " if is_sqlite else "EXPLAIN "
+        for sql, values in reads:
+            plan = "\n".join(str(row) for row in connection.exec_driver_sql(explain + sql, values))
+            assert not re.search(r"SCAN payment_attempts|Seq Scan on payment_attempts", plan), (sql, plan)
+
+
+def _statements(house: House) -> list[tuple[str, Any]]:
+    """What a run of the last hour sends to the database."""
+    sent: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, sql: str, values: Any, *_: Any) -> None:
+        sent.append((sql, values))
+
+    until = house.clock.now() + timedelta(seconds=1)
+    service = house.container.reconciliation
+    run_id = service.open(since=until - timedelta(hours=1), until=until, gateways=["paystack"], actor="user:u-op")
+    event.listen(house.container.engine, "before_cursor_execute", note)
+    try:
+        service.compare("paystack")
+    finally:
+        event.remove(house.container.engine, "before_cursor_execute", note)
+    (one,) = slices(house, run_id)
+    assert one.is_complete
+    return sent
+
+
+def test_a_long_slice_is_taken_in_turns(house: House) -> None:
+    """A turn ends after some pages; the slice is due again behind whatever waits, and goes on where it stopped."""
+    for _ in range(10 * (STEPS_AT_ONCE - 2) + 5):  # ten to a page; two steps go to the refunds
+        house.pay_nobody("flutterwave")
+    until = house.clock.now() + timedelta(seconds=1)
+    service = house.container.reconciliation
+    run_id = service.open(since=until - timedelta(hours=1), until=until, gateways=["flutterwave"], actor="user:u-op")
+    service.compare("flutterwave")
+    (one,) = slices(house, run_id)
+    assert (one.finished_at, one.cursor, one.claimed_until, one.due_at) == (None, "19", None, house.clock.now())
+    before = one.payments_listed
+    service.compare("flutterwave")
+    (one,) = slices(house, run_id)
+    assert one.is_complete
+    assert (before, one.payments_listed) == (180, 185)
+
+
+def test_a_dead_workers_slice_is_taken_by_another(house: House) -> None:
+    """Its lease runs out, or its successor of the same name gives it up; nothing is read twice over."""
+    house.paid()
+    until = house.clock.now() + timedelta(seconds=1)
+    service = house.container.reconciliation
+    run_id = service.open(since=until - timedelta(hours=1), until=until, gateways=["paystack"], actor="user:u-op")
+
+    def claim(tx: Transaction) -> None:
+        tx.claim(ReconciliationSlice, now=tx.act.at, lease_seconds=120, limit=1)
+
+    house.container.units.run(claim)
+    assert service.compare("paystack") == []
+    assert slices(house, run_id)[0].finished_at is None
+    house.later(121)
+    assert slices(house, run_id)[0].is_complete
+
+
+def test_workers_leave_a_run_in_the_foreground_alone(house: House) -> None:
+    """Until whoever takes it is gone for two minutes: then it is finished by a worker."""
+    until = house.clock.now()
+    service = house.container.reconciliation
+    run_id = service.open(since=until - timedelta(hours=1), until=until, actor="user:cli-me", in_foreground=True)
+    house.drain()
+    assert not any(one.finished_at for one in slices(house, run_id))
+    house.later(121)
+    assert all(one.is_complete for one in slices(house, run_id))

@@ -173,6 +173,30 @@ def test_parked_work_is_listed_replayed_and_closed(house: House, capsys: pytest.
     assert main(["replay", row_id]) == 1
 
 
+@pytest.mark.usefixtures("typed")
+def test_reconcile_says_what_differs(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """All agree: 0. Money of nobody: 1, with its sentence, listed until it is closed. A gateway down: incomplete."""
+    house.paid()
+    status, out = say(capsys, "reconcile")
+    assert (status, ": complete" in out, "differ" in out) == (0, True, True)
+    assert re.search(r"^paystack +1 +0 +0 +0  complete$", out, re.MULTILINE)
+    reference = house.pay_nobody()
+    status, out = say(capsys, "reconcile", "--gateway", "paystack", "--since", "2026-01-15", "--json")
+    run = json.loads(out)
+    (found,) = run["differences"]
+    assert (status, found["kind"], found["state"], found["reference"]) == (1, "unknown_here", "open", reference)
+    assert [one["gateway"] for one in run["gateways"]] == ["paystack"]
+    status, out = say(capsys, "reconcile", "--open")
+    assert (status, "1 open" in out, "NGN 5,000.00 that no order here knows" in out) == (1, True, True)
+    assert say(capsys, "reconcile", "--close", found["id"], "--note", "an invoice")[0] == 0
+    assert say(capsys, "reconcile", "--open") == (0, "0 open")
+    house.fault("error_500", gateway="stripe", times=None)
+    status, out = say(capsys, "reconcile")
+    assert (status, "incomplete: " in out) == (1, True)
+    assert main(["reconcile", "--since", "2026-02-01", "--until", "2026-01-01"]) == 1
+    assert main(["reconcile", "--gateway", "nobody"]) == 1
+
+
 def test_whoever_types_is_named() -> None:
     """History says who acted, as far as the machine knows."""
     assert staff_cli.operator().actor.startswith("user:cli-")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from payflow.models.refund import Refund
@@ -168,3 +170,41 @@ def test_notifications_are_read_one_by_one_and_all_at_once(house: House, ada: Cl
     assert len(ada.get("/notifications/?unread=true").get_json()["results"]) == listed["unread_count"] - 1
     assert ada.post("/notifications/read-all/").get_json() == {"marked": listed["unread_count"] - 1}
     assert ada.get("/notifications/").get_json()["unread_count"] == 0
+
+
+def test_operators_read_and_close_what_reconciliation_found(
+    house: House, operator: Client, admin: Client, anybody: Client
+) -> None:
+    """Runs with their gateways, differences with their sentence, the same count at /readyz and /metrics."""
+    house.paid()
+    house.pay_nobody()
+    until = house.clock.now() + timedelta(seconds=1)
+    run_id = house.container.reconciliation.open(since=until - timedelta(days=2), until=until, actor="user:u-op")
+    running = operator.get("/payment/reports/reconciliation/").get_json()["results"]
+    assert [(one["id"], one["state"], one["finished_at"]) for one in running] == [(run_id, "running", None)]
+    house.drain()
+    (run,) = operator.get("/payment/reports/reconciliation/").get_json()["results"]
+    assert (run["state"], run["duration_seconds"], len(run["differences"])) == ("complete", 0, 1)
+    assert {one["gateway"]: one["payments_listed"] for one in run["gateways"]}["paystack"] == 2
+    path = "/payment/reports/reconciliation/differences/"
+    (found,) = operator.get(path).get_json()["results"]
+    assert (found["kind"], found["state"], found["order_id"], found["amount"]) == (
+        "unknown_here",
+        "open",
+        None,
+        500_000,
+    )
+    assert anybody.get("http://localhost/readyz").get_json()["differences"] == 1
+    metric = 'payflow_reconciliation_differences{kind="unknown_here"} 1.0'
+    assert metric in anybody.get("http://localhost/metrics").text
+    for refused in (
+        admin.get("/payment/reports/reconciliation/"),
+        admin.get(path),
+        admin.post(f"{path}{found['id']}/close/", {}),
+    ):
+        a_problem(refused, 403)
+    closed = operator.post(f"{path}{found['id']}/close/", {"note": "an invoice"}).get_json()
+    assert (closed["state"], closed["settled_by"], closed["note"]) == ("settled", "user:u-op", "an invoice")
+    assert operator.get(path).get_json()["results"] == []
+    assert operator.get(f"{path}?status=settled").get_json()["results"] == [closed]
+    assert anybody.get("http://localhost/readyz").get_json()["differences"] == 0

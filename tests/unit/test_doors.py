@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 
 import pytest
 
+from tasks.base import AT_A_GATEWAY, BESIDES_PAYMENTS
 from tasks.doors import Doors
 
 BELL = "payments.verify:slow"
@@ -80,3 +82,16 @@ def test_many_threads_never_exceed_the_places() -> None:
         thread.join()
     assert most <= 4
     assert inside == 0
+
+
+def test_work_that_can_wait_leaves_room_for_payments() -> None:
+    """Reconciliation enters a gateway's door only while fewer than two are inside; payments still find places."""
+    doors = Doors()
+    with ExitStack() as inside:
+        for _ in range(2):
+            assert inside.enter_context(doors.through("slow", places=AT_A_GATEWAY, bell="payments.verify")) is not None
+        with doors.through("slow", places=BESIDES_PAYMENTS, bell="reconciliation.compare") as turned_away:
+            assert turned_away is None
+        with doors.through("slow", places=AT_A_GATEWAY, bell="payments.verify") as owed:
+            assert owed is not None
+        assert owed == {"reconciliation.compare"}, "whoever leaves rings for it"

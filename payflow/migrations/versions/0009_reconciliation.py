@@ -177,6 +177,7 @@ def _differences() -> None:
     )
     op.create_index(f"uq_{name}_once", name, ["gateway", "kind", "subject"], unique=True)
     op.create_index(f"ix_{name}_slice", name, ["slice_id"])
+    op.create_index(f"ix_{name}_run", name, ["run_id"])
     _partial(f"ix_{name}_open", name, ["gateway", "at"], "settled_at IS NULL")
     _partial(f"ix_{name}_order", name, ["order_id"], "order_id IS NOT NULL")
 
