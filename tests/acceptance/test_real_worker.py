@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from payflow.services.reconciliation_report import ReconciliationReport
 from tests.live import Live, completed, one_effect_each, running
 from tests.nodes import WorkerNode
 
@@ -38,6 +40,21 @@ def test_a_worker_node_takes_an_order_from_request_to_letter(
     live.wait_for(lambda: completed(live, [order_id]), 30, "the order is completed")
     live.wait_for(lambda: live.control("GET", "/mail/messages"), 30, "the letter is out")
     one_effect_each(live, [order_id])
+
+
+def test_a_worker_node_compares_with_the_gateways(live: Live, make_worker: Callable[..., WorkerNode]) -> None:
+    """A run's slices come off the gateways' queues and end: what was paid is listed, and all agree."""
+    make_worker("all", environ=own_environment(live))
+    order_id = live.order()
+    live.pay(live.initiate(order_id)["reference"])
+    live.wait_for(lambda: completed(live, [order_id]), 30, "the order is completed")
+
+    until = datetime.now(UTC)
+    run_id = live.container.reconciliation.open(since=until - timedelta(hours=1), until=until, actor="user:op")
+    report = ReconciliationReport(live.container.units)
+    live.wait_for(lambda: report.run(run_id)["state"] == "complete", 60, "every gateway has been compared")
+    run = report.run(run_id)
+    assert (sum(one["payments_listed"] for one in run["gateways"]), run["differences"]) == (1, [])
 
 
 def test_a_worker_node_killed_in_the_middle_is_followed_by_another(
