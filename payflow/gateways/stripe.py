@@ -37,7 +37,7 @@ from payflow.gateways.base import (
 from payflow.gateways.calls import Answer, Call, Dialect, TransportOptions, path_part
 from payflow.gateways.redaction import redact_object, redact_text
 from payflow.gateways.stripe_amounts import CURRENCIES, check_charge, from_wire, to_wire
-from payflow.gateways.stripe_form import session_form
+from payflow.gateways.stripe_form import created_within, session_form
 from payflow.gateways.stripe_webhook import intent_id, known_reference, read_webhook, told_reference
 from payflow.gateways.stripe_words import (
     DELAYED_OUTCOMES,
@@ -242,14 +242,14 @@ class StripeGateway(Gateway):
 
     def payments_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedPayment]:
         """Stripe API, List all PaymentIntents: sessions cannot be listed by time; both carry our reference."""
-        answer, rows, following = self._page("list_transactions", "/v1/payment_intents", _within(window), cursor)
+        answer, rows, following = self._page("list_transactions", "/v1/payment_intents", created_within(window), cursor)
         told = (self._intent(row, "list_transactions", answer) for row in rows)
         made = (self._made_at(row, "list_transactions", answer) for row in rows)
         return ListPage(tuple(map(ListedPayment, told, made)), following)
 
     def refunds_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedRefund]:
         """Stripe API, List all refunds, by time."""
-        answer, rows, following = self._page("list_refunds", "/v1/refunds", _within(window), cursor)
+        answer, rows, following = self._page("list_refunds", "/v1/refunds", created_within(window), cursor)
         told = (self._refund(row, "list_refunds", answer) for row in rows)
         made = (self._made_at(row, "list_refunds", answer) for row in rows)
         owners = (intent_id(row.get("payment_intent")) for row in rows)
@@ -412,10 +412,3 @@ class StripeGateway(Gateway):
             http_status=answer.http_status,
             request_id=answer.request_id,
         )
-
-
-def _within(window: Window) -> dict[str, str]:
-    return {
-        "created[gte]": str(int(window.since.timestamp())),
-        "created[lt]": str(-int(-window.until.timestamp() // 1)),
-    }

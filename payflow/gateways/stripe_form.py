@@ -1,11 +1,12 @@
-"""Stripe's form for a page: brackets, braces that must reach it as they are, and when it closes. Values only."""
+"""What Stripe is sent: the form that opens a page (brackets, braces that must reach it as they are, when it closes), and
+the window of a list. Values only."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit, urlunsplit
 
-from payflow.gateways.base import InitiateRequest
+from payflow.gateways.base import InitiateRequest, Window
 from payflow.gateways.stripe_amounts import check_charge
 
 _PAGE_OUTLIVES_ORDER = timedelta(minutes=35)
@@ -45,3 +46,11 @@ def _expires_at(order_ends: datetime | None, now: datetime) -> str:
     if order_ends is None or order_ends + _PAGE_OUTLIVES_ORDER > now + _LONGEST_PAGE:
         return ""
     return str(int((order_ends + _PAGE_OUTLIVES_ORDER).timestamp()))
+
+
+def created_within(window: Window) -> dict[str, str]:
+    """The part of a list's query that names a window, in whole seconds (Stripe API, `created`)."""
+    return {
+        "created[gte]": str(int(window.since.timestamp())),
+        "created[lt]": str(-int(-window.until.timestamp() // 1)),
+    }
