@@ -80,6 +80,11 @@ class _Owed(Collector):
         open_now = self._reports.differences()
         for one in DifferenceKind:
             differences.add_metric([one.value], open_now.get(one.value, 0))
+        compared = GaugeMetricFamily(
+            "payflow_reconciliation_age_seconds", "Since the latest moment that was compared.", labels=["gateway"]
+        )
+        for name, until in self._reports.compared_until().items():
+            compared.add_metric([name], _age(until, now) or 0)
         answers = GaugeMetricFamily("payflow_gateway_answers", "0 while a gateway does not answer.", labels=["gateway"])
         silent = self._reports.silent_gateways(now)
         for name in self._gateways:
@@ -98,7 +103,7 @@ class _Owed(Collector):
         orders = GaugeMetricFamily("payflow_orders", "Orders by status.", labels=["status"])
         for status, count in self._reports.orders_by_status().items():
             orders.add_metric([status], count)
-        return (due, age, parked, differences, answers, broken, asked, disabled, orders)
+        return (due, age, parked, differences, compared, answers, broken, asked, disabled, orders)
 
 
 def _age(since: datetime | None, now: datetime) -> int | None:

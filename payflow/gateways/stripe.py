@@ -315,7 +315,9 @@ class StripeGateway(Gateway):
             raise self._odd(operation, answer, "The answer holds no list.")
         if not all(isinstance(row, dict) and text_id(row.get("id")) for row in rows):
             raise self._odd(operation, answer, "The list holds something without an id.")
-        return answer, rows, text_id(rows[-1]["id"]) if has_more and rows else None
+        if has_more and not rows:
+            raise self._odd(operation, answer, "The list does not go on.")
+        return answer, rows, text_id(rows[-1]["id"]) if has_more else None
 
     # -- answers -------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,4 @@
-"""What Stripe is sent: the form that opens a page (brackets, braces that must reach it as they are, when it closes), and
-the window of a list. Values only."""
+"""What Stripe is sent: the form that opens a page, braces in it as they must arrive, and the window of a list."""
 
 from __future__ import annotations
 

@@ -41,7 +41,6 @@ _DUE: dict[str, type[Any]] = {
     "notifications": Notification,
     "deliveries": WebhookDelivery,
     "orders": Order,
-    "reconciliation": ReconciliationSlice,
 }
 """Kind of owed work → the rows that carry its due time."""
 _PARKED: dict[str, type[Any]] = {
@@ -150,6 +149,16 @@ class Reports:
         query = select(Difference.kind, func.count()).where(Difference.settled_at.is_(None)).group_by(Difference.kind)
         with looking(self._engine) as connection:
             return {kind: int(count) for kind, count in connection.execute(query)}
+
+    def compared_until(self) -> dict[str, datetime]:
+        """Gateway → the latest moment up to which it was compared with us to the end of its lists."""
+        query = (
+            select(ReconciliationSlice.gateway, func.max(ReconciliationSlice.until))
+            .where(ReconciliationSlice.is_complete)
+            .group_by(ReconciliationSlice.gateway)
+        )
+        with looking(self._engine) as connection:
+            return {gateway: until for gateway, until in connection.execute(query)}  # noqa: C416 - rows, not pairs
 
     def orders_by_status(self) -> dict[str, int]:
         """How many orders stand where."""

@@ -21,6 +21,7 @@ EVERY = (
         )
     ),
     "tests/integration/test_journeys_every_gateway.py",
+    "tests/integration/test_reconciliation.py",
 )
 
 

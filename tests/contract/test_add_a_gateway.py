@@ -25,6 +25,7 @@ SUITE = (
     "tests/integration/test_journeys_every_gateway.py",
     "tests/integration/test_lost_answers_every_gateway.py",
     "tests/integration/test_contract_cases_in_rows.py",
+    "tests/integration/test_reconciliation.py",
 )
 END_OF_TABLE = {"payflow/core/gateways.py": '\n)\n"""In routing order', "payflow/sandbox/dialects.py": "\n}\n"}
 

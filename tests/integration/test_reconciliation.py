@@ -177,7 +177,7 @@ def test_another_amount_is_put_before_a_person(house: House, gateway: str) -> No
     assert differences(house) == [("amount_differs", None)]
     (asked,) = questions(house)
     assert (asked.order_id, asked.amount_minor) == (order_id, 290_000)
-    assert "2,900.00" in asked.detail or "2900.00" in asked.detail
+    assert "NGN 2,900.00, we count NGN 3,000.00" in asked.detail
     assert house.payment_row(order_id).captured_minor == 300_000
     assert is_quiet(house, gateway)
     desk = DecisionDesk(house.container.units)
@@ -185,6 +185,16 @@ def test_another_amount_is_put_before_a_person(house: House, gateway: str) -> No
         desk.resolve(OPERATOR, asked.id, DecisionAction.REFUND)
     desk.resolve(OPERATOR, asked.id, DecisionAction.IGNORE, note="a fee we did not know")
     assert differences(house) == [("amount_differs", "user:u-op")]
+    assert is_quiet(house, gateway)
+
+
+def test_another_currency_is_put_before_a_person(house: House, gateway: str) -> None:
+    """The same number in other money is not the same money."""
+    order_id = house.paid(gateway=gateway)
+    charge(house, house.attempts(order_id)[0].reference).currency = "USD"
+    reconcile(house, gateway)
+    assert differences(house) == [("amount_differs", None)]
+    assert "USD 3,000.00, we count NGN 3,000.00" in questions(house)[0].detail
     assert is_quiet(house, gateway)
 
 

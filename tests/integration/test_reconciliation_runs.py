@@ -40,6 +40,25 @@ def test_two_beats_make_one_run(house: House) -> None:
     assert len(house.rows(ReconciliationRun)) == 2
 
 
+def test_a_night_left_incomplete_is_begun_again(house: House) -> None:
+    """A gateway was down all night: the next run begins where the incomplete day began, not where the run ended."""
+    service = house.container.reconciliation
+    house.fault("error_500", gateway="stripe", times=None)
+    service.open_nightly()
+    house.drain()
+    for _ in range(14):
+        house.later(3_700)
+    (first,) = house.rows(ReconciliationRun)
+    assert {one.gateway: one.is_complete for one in slices(house, first.id)} == {
+        name: name != "stripe" for name in NAMES
+    }
+    house.control("DELETE", "/sandbox/faults")
+    house.later(DAY)
+    service.open_nightly()
+    latest = house.rows(ReconciliationRun)[-1]
+    assert (latest.since, latest.until - latest.since) == (first.since, timedelta(days=3))
+
+
 def test_nights_without_beat_are_made_up_for(house: House) -> None:
     """The next run begins where the last one ended, or where it was incomplete; old days are looked at once more."""
     service = house.container.reconciliation

@@ -196,7 +196,10 @@ def test_operators_read_and_close_what_reconciliation_found(
     )
     assert anybody.get("http://localhost/readyz").get_json()["differences"] == 1
     metric = 'payflow_reconciliation_differences{kind="unknown_here"} 1.0'
-    assert metric in anybody.get("http://localhost/metrics").text
+    house.clock.advance(60)
+    told = anybody.get("http://localhost/metrics").text
+    assert metric in told
+    assert 'payflow_reconciliation_age_seconds{gateway="paystack"} 59.0' in told
     for refused in (
         admin.get("/payment/reports/reconciliation/"),
         admin.get(path),
