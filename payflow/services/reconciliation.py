@@ -230,16 +230,16 @@ class ReconciliationService:
         match Stage(one.stage):
             case Stage.REFUNDS:
                 refunds = self._gateways[one.gateway].refunds_made(wider(one), one.cursor)
-                self._units.run(partial(store_refunds, slice_id=one.id, page=refunds))
+                self._units.run(partial(store_refunds, seen=one, page=refunds))
             case Stage.PAYMENTS:
                 payments = self._gateways[one.gateway].payments_made(wider(one), one.cursor)
-                self._units.run(partial(store_payments, slice_id=one.id, page=payments))
+                self._units.run(partial(store_payments, seen=one, page=payments))
             case Stage.MEND_REFUNDS | Stage.MEND_PAYMENTS:
                 return self._mend(one)
             case Stage.OURS:
                 self._ask_for_ours(one)
             case Stage.RECHECK:
-                self._units.run(partial(finish, slice_id=one.id))
+                self._units.run(partial(finish, seen=one))
         return []
 
     def _mend(self, one: ReconciliationSlice) -> list[str]:
@@ -249,7 +249,7 @@ class ReconciliationService:
             found = [row for row in rows.undecided(one.id, *by_looking, limit=BATCH) if row.attempt_id]
         attempt_ids = sorted({row.attempt_id for row in found if row.attempt_id})
         order_ids = self._adoption.look(one.gateway, attempt_ids) if attempt_ids else []
-        self._units.run(partial(mended, slice_id=one.id, difference_ids=[row.id for row in found]))
+        self._units.run(partial(mended, seen=one, difference_ids=[row.id for row in found]))
         return order_ids
 
     def _ask_for_ours(self, one: ReconciliationSlice) -> None:
@@ -265,7 +265,7 @@ class ReconciliationService:
         listed = self._ask_all(one.gateway, partial(_refunds_of, gateway), [owners[row.attempt_id] for row in refunds])
         answers = {row.id: answer for row, answer in zip(tries, told, strict=True)}
         lists = {row.id: answer for row, answer in zip(refunds, listed, strict=True)}
-        self._units.run(partial(store_asked, slice_id=one.id, answers=answers, lists=lists))
+        self._units.run(partial(store_asked, seen=one, answers=answers, lists=lists))
 
     def _ask_all(
         self, gateway: str, question: Callable[[PaymentAttempt], Answer], tries: Sequence[PaymentAttempt]

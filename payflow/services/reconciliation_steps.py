@@ -42,8 +42,17 @@ def wider(one: ReconciliationSlice) -> Window:
     return Window(one.since - OVERLAP, one.until + OVERLAP)
 
 
-def store_refunds(tx: Transaction, *, slice_id: str, page: ListPage[ListedRefund]) -> None:
-    one = tx.lock(ReconciliationSlice, slice_id)
+def _at(tx: Transaction, seen: ReconciliationSlice) -> ReconciliationSlice | None:
+    """The slice, locked; None if somebody else has gone on meanwhile (our lease ran out): then this step was theirs."""
+    one = tx.lock(ReconciliationSlice, seen.id)
+    is_there = (one.stage, one.cursor, one.pages, one.asked, one.finished_at)
+    return one if is_there == (seen.stage, seen.cursor, seen.pages, seen.asked, seen.finished_at) else None
+
+
+def store_refunds(tx: Transaction, *, seen: ReconciliationSlice, page: ListPage[ListedRefund]) -> None:
+    one = _at(tx, seen)
+    if one is None:
+        return
     rows = [row for row in page.rows if _is_within(row.at, one)]
     one.refunds_listed += len(rows)
     for found in refunds_found(tx, one, rows):
@@ -51,8 +60,10 @@ def store_refunds(tx: Transaction, *, slice_id: str, page: ListPage[ListedRefund
     _go_on(one, page.next)
 
 
-def store_payments(tx: Transaction, *, slice_id: str, page: ListPage[ListedPayment]) -> None:
-    one = tx.lock(ReconciliationSlice, slice_id)
+def store_payments(tx: Transaction, *, seen: ReconciliationSlice, page: ListPage[ListedPayment]) -> None:
+    one = _at(tx, seen)
+    if one is None:
+        return
     rows = [row for row in page.rows if _is_within(row.at, one)]
     one.payments_listed += len(rows)
     for found in payments_found(tx, one, rows):
@@ -76,8 +87,10 @@ def _go_on(one: ReconciliationSlice, cursor: str | None) -> None:
         one.stage = _AFTER[Stage(one.stage)].value
 
 
-def mended(tx: Transaction, *, slice_id: str, difference_ids: Sequence[str]) -> None:
-    one = tx.lock(ReconciliationSlice, slice_id)
+def mended(tx: Transaction, *, seen: ReconciliationSlice, difference_ids: Sequence[str]) -> None:
+    one = _at(tx, seen)
+    if one is None:
+        return
     one.tries, one.error = 0, None
     for row in tx.many(Difference, difference_ids):
         row.repaired_at = tx.act.at
@@ -89,9 +102,15 @@ def mended(tx: Transaction, *, slice_id: str, difference_ids: Sequence[str]) -> 
 
 
 def store_asked(
-    tx: Transaction, *, slice_id: str, answers: dict[str, Verification], lists: dict[str, list[RefundResult]]
+    tx: Transaction,
+    *,
+    seen: ReconciliationSlice,
+    answers: dict[str, Verification],
+    lists: dict[str, list[RefundResult]],
 ) -> None:
-    one = tx.lock(ReconciliationSlice, slice_id)
+    one = _at(tx, seen)
+    if one is None:
+        return
     one.tries, one.error = 0, None
     one.asked += len(answers) + len(lists)
     for found in (*missing_payments(tx, answers), *missing_refunds(tx, lists)):
@@ -100,9 +119,11 @@ def store_asked(
         one.stage = _AFTER[Stage.OURS].value
 
 
-def finish(tx: Transaction, *, slice_id: str) -> None:
+def finish(tx: Transaction, *, seen: ReconciliationSlice) -> None:
     """What was repaired is settled, what was not goes before a person, and what nobody saw any more is gone."""
-    one = tx.lock(ReconciliationSlice, slice_id)
+    one = _at(tx, seen)
+    if one is None:
+        return
     for row in tx.undecided(one.id):
         if is_gone(tx, row):
             settle(tx, row, by=REPAIR)
@@ -126,6 +147,8 @@ def finish(tx: Transaction, *, slice_id: str) -> None:
 def release(tx: Transaction, *, slice_id: str, keep: bool) -> None:
     """The turn is over and there is more: due again at once, for the next in the queue."""
     one = tx.lock(ReconciliationSlice, slice_id)
+    if one.finished_at is not None:
+        return
     one.owe_now(tx.act.at)
     if keep:
         one.claimed_until = tx.act.at + timedelta(seconds=LEASE_SECONDS)
@@ -136,6 +159,8 @@ def release(tx: Transaction, *, slice_id: str, keep: bool) -> None:
 def trouble(tx: Transaction, *, slice_id: str, error: GatewayError, gives_up: bool) -> None:
     """The gateway did not answer, or with nonsense: later again, then told as incomplete. Never "no differences"."""
     one = tx.lock(ReconciliationSlice, slice_id)
+    if one.finished_at is not None:
+        return
     one.tries += 1
     one.error, one.claimed_until = error.detail[:255], None
     one.due_at = LATER.next_at(one.tries, tx.act.at)

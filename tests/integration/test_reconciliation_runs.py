@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from sqlalchemy import event, insert, inspect, text
@@ -13,6 +14,7 @@ from payflow.core.identifiers import attempt_reference, new_id
 from payflow.models.payment import PaymentAttempt
 from payflow.models.reconciliation import ReconciliationRun, ReconciliationSlice
 from payflow.services.reconciliation import STEPS_AT_ONCE
+from payflow.services.reconciliation_steps import store_refunds, wider
 from payflow.store.unit_of_work import Transaction
 from tests.house import House
 
@@ -173,6 +175,23 @@ def test_a_dead_workers_slice_is_taken_by_another(house: House) -> None:
     assert slices(house, run_id)[0].finished_at is None
     house.later(121)
     assert slices(house, run_id)[0].is_complete
+
+
+def test_two_workers_on_one_slice_skip_nothing(house: House) -> None:
+    """A lease ran out while its holder waited for the gateway: the page it brings late moves the slice no further."""
+    house.paid()
+    until = house.clock.now() + timedelta(seconds=1)
+    service = house.container.reconciliation
+    run_id = service.open(since=until - timedelta(hours=1), until=until, gateways=["paystack"], actor="user:u-op")
+    (seen,) = slices(house, run_id)
+    page = house.container.gateways["paystack"].refunds_made(wider(seen))
+    for _ in range(2):
+        house.container.units.run(partial(store_refunds, seen=seen, page=page))
+    (one,) = slices(house, run_id)
+    assert (one.stage, one.pages) == ("mend_refunds", 1)
+    house.drain()
+    (one,) = slices(house, run_id)
+    assert (one.is_complete, one.payments_listed, house.calls("list_transactions")) == (True, 1, 1)
 
 
 def test_workers_leave_a_run_in_the_foreground_alone(house: House) -> None:
