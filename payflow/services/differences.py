@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from payflow import logs
+from payflow.core.identifiers import new_id
 from payflow.core.money import Money
 from payflow.core.states import AttemptStatus
 from payflow.gateways.base import Outcome
@@ -69,11 +70,7 @@ def note(tx: Transaction, one: ReconciliationSlice, found: Finding) -> None:
     if one.since <= found.at < one.until:
         one.found += 1
     if row is None:
-        row = Difference(
-            gateway=one.gateway, kind=found.kind.value, subject=found.subject, at=found.at, run_id=one.run_id,
-            created_at=tx.act.at,
-        )  # fmt: skip
-        tx.add(row)
+        row = _new(tx, one, found)
     elif row.settled_at is not None:
         if row.settled_by not in (REPAIR, GONE) and (row.here, row.there, row.money) == _facts(found):
             row.slice_id, row.last_seen_at = one.id, tx.act.at
@@ -102,6 +99,28 @@ def note(tx: Transaction, one: ReconciliationSlice, found: Finding) -> None:
         row.repaired_at = tx.act.at
     elif found.kind not in MENDED_BY_LOOKING or attempt is None:
         decide(tx, row)
+
+
+def _new(tx: Transaction, one: ReconciliationSlice, found: Finding) -> Difference:
+    """Its row; the neighbouring day's slice, whose list overlaps, may be writing the same one."""
+    here, there, _ = _facts(found)
+    row = Difference(
+        id=new_id(),
+        created_at=tx.act.at,
+        gateway=one.gateway,
+        kind=found.kind.value,
+        subject=found.subject,
+        at=found.at,
+        here=here,
+        there=there,
+        run_id=one.run_id,
+        slice_id=one.id,
+        last_seen_at=tx.act.at,
+    )
+    tx.insert_difference(row)
+    stored = tx.difference(one.gateway, found.kind, found.subject)
+    assert stored is not None
+    return stored
 
 
 def _facts(found: Finding) -> tuple[str, str, Money | None]:

@@ -29,7 +29,7 @@ from payflow.models.health import GatewayHealth
 from payflow.models.notification import Channel, Notification, NotificationPreferences
 from payflow.models.order import Order, OrderBooking
 from payflow.models.payment import Payment, PaymentAttempt
-from payflow.models.reconciliation import ReconciliationRun
+from payflow.models.reconciliation import Difference, ReconciliationRun
 from payflow.models.refund import Refund
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.listings import Listings
@@ -154,6 +154,10 @@ class Repositories(Listings):
     def insert_run(self, run: ReconciliationRun) -> bool:
         """Store a reconciliation unless this night has one; whether it was new."""
         return self._insert_new(ReconciliationRun, [run], ["night"]) == 1
+
+    def insert_difference(self, row: Difference) -> bool:
+        """Store a difference with a gateway unless it is there; whether it was new."""
+        return self._insert_new(Difference, [row], ["gateway", "kind", "subject"]) == 1
 
     def insert_notifications(self, rows: Sequence[Notification]) -> None:
         """Store messages; one per event, recipient and channel, for ever."""
