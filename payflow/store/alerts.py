@@ -14,6 +14,7 @@ from payflow.models.decision import Decision
 from payflow.models.notification import Alert, Notification
 from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
+from payflow.models.reconciliation import Difference, ReconciliationSlice
 from payflow.models.webhook_endpoint import Disabled, WebhookEndpoint
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.repositories import Repositories
@@ -51,6 +52,20 @@ SOURCES: Mapping[str, _Source] = {
         Decision.created_at,
         lambda _: Decision.resolved_at.is_(None),
         lambda row: f"{row.kind}: {row.detail}",
+    ),
+    "difference": _Source(  # one about an order is a decision, and told as one
+        Difference,
+        Difference.decided_at,
+        lambda _: and_(
+            Difference.order_id.is_(None), Difference.decided_at.is_not(None), Difference.settled_at.is_(None)
+        ),
+        lambda row: row.sentence,
+    ),
+    "day not compared": _Source(
+        ReconciliationSlice,
+        ReconciliationSlice.finished_at,
+        lambda _: and_(ReconciliationSlice.finished_at.is_not(None), ReconciliationSlice.error.is_not(None)),
+        lambda row: f"{row.gateway} on {row.since:%Y-%m-%d}: {row.error}",
     ),
     "broken invariant": _Source(
         AuditBreach,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from threading import Barrier, Thread
 from typing import Any
 
@@ -152,6 +153,24 @@ def test_failing_and_disabled_endpoints_are_told(house: House) -> None:
     house.clock.advance(3_600)
     assert tell(house) == 1
     assert "nothing has reached the webhook endpoint" in letters(house)[0]["text"]
+
+
+@told
+def test_what_reconciliation_cannot_repair_is_told(house: House) -> None:
+    """Money of nobody, and a day that could not be compared; a difference about an order is told as its decision."""
+    order_id = house.paid()
+    house.pay_nobody()
+    reference = house.attempts(order_id)[0].reference
+    for fault in ("not_listed", "not_found_on_verify"):
+        house.fault(fault, reference=reference, times=None)
+    house.fault("error_500", gateway="stripe", times=None)
+    until = house.clock.now() + timedelta(seconds=1)
+    service = house.container.reconciliation
+    service.run(service.open(since=until - timedelta(hours=1), until=until, actor="user:u-op", in_foreground=True))
+    assert tell(house) == 3
+    (letter,) = letters(house)
+    for words in ("1 x decision", "1 x difference", "1 x day not compared", "that no order here knows"):
+        assert words in letter["text"], words
 
 
 @told
