@@ -15,7 +15,7 @@ ARGS ?=
 
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help run demo test fmt lint types architecture check docs bench bench-hang bench-lists accept faults lock audit-deps install install-test clean
+.PHONY: help run demo test fmt lint types architecture check docs bench bench-hang bench-lists accept faults properties lock audit-deps install install-test clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ accept: $(TEST_STAMP) ## Only the acceptance tests, the system in real processes
 
 faults: $(TEST_STAMP) ## The fault campaign: break everything while money moves, then audit (ARGS="--stack redis --only NAME --random 30m --seed N")
 	@$(PY) -m tests.faults.campaign $(ARGS)
+
+properties: $(TEST_STAMP) ## The property tests for longer, differently each time (EXAMPLES=500)
+	PROPERTIES_EXAMPLES=$(or $(EXAMPLES),500) $(PY) -m pytest tests/properties $(ARGS)
 
 bench-hang: $(TEST_STAMP) ## What one hanging gateway costs the customers of the others
 	@$(PY) -m tests.benchmarks.hanging_gateway $(ARGS)
