@@ -15,7 +15,7 @@ ARGS ?=
 
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help run demo test fmt lint types architecture check docs bench bench-hang bench-lists accept faults properties lock audit-deps install install-test clean
+.PHONY: help run demo test fmt lint types architecture check docs bench bench-hang bench-lists accept faults mutants properties lock audit-deps install install-test clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ faults: $(TEST_STAMP) ## The fault campaign: break everything while money moves,
 
 properties: $(TEST_STAMP) ## The property tests for longer, differently each time (EXAMPLES=500)
 	PROPERTIES_EXAMPLES=$(or $(EXAMPLES),500) $(PY) -m pytest tests/properties $(ARGS)
+
+mutants: $(TEST_STAMP) ## Switch each mechanism off in a copy of the tree; a test must notice (ARGS="--only WORD" or --write)
+	@$(PY) -m tests.mutants $(ARGS)
 
 bench-hang: $(TEST_STAMP) ## What one hanging gateway costs the customers of the others
 	@$(PY) -m tests.benchmarks.hanging_gateway $(ARGS)

@@ -1,14 +1,18 @@
-"""What the tests over words stand on."""
+"""What the property tests stand on: machines and small houses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.databases import clean_database
 from tests.house import House
 from tests.properties.houses import quick_house
+from tests.properties.machine import MoneyMachine
 
 
 @pytest.fixture
@@ -17,3 +21,22 @@ def small_house(tmp_path: Path) -> Iterator[House]:
     url = f"sqlite:///{tmp_path}/payflow.db"
     with quick_house(url, PAYFLOW_SMTP_URL="", PAYFLOW_GATEWAYS="paystack") as house:
         yield house
+
+
+@pytest.fixture
+def a_machine(migrated_database: str, tmp_path: Path) -> Callable[[], MoneyMachine]:
+    """Makes machines, each on a house of its own."""
+    numbers = itertools.count()
+
+    def make() -> MoneyMachine:
+        folder = tmp_path / f"{next(numbers)}"
+        folder.mkdir()
+
+        @contextmanager
+        def house() -> Iterator[House]:
+            with clean_database(migrated_database, folder) as url, quick_house(url) as opened:
+                yield opened
+
+        return MoneyMachine(house, folder)
+
+    return make
