@@ -15,7 +15,7 @@ ARGS ?=
 
 export PIP_ROOT_USER_ACTION := ignore
 
-.PHONY: help run demo test fmt lint types architecture check docs bench bench-hang bench-lists accept faults mutants properties lock audit-deps install install-test clean
+.PHONY: help run demo test fmt lint types architecture check docs bench bench-hang bench-lists accept faults properties mutants lock audit-deps install install-test clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
