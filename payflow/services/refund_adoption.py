@@ -7,6 +7,7 @@ reversed, and events that come late, twice or out of order change nothing: the l
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from functools import partial
 
 from payflow import logs
@@ -92,24 +93,48 @@ def _bring_in_line(
     events = tx.many(WebhookEvent, event_ids)
     if isinstance(listed, PayflowError):
         for event in events:
-            event.tries += 1
-            event.claimed_until = None
-            event.due_at = INBOX_BACKOFF.next_at(event.tries, tx.act.at)
-            if event.due_at is None:
+            if not _look_again(event, tx.act.at):
                 event.parked_at, event.outcome = tx.act.at, "parked"
                 _log.error("a refund webhook could not be handled", action="webhook.parked", webhook_event_id=event.id)
         return
-    for event in events:
+    ours = [refund for refund in tx.refunds_of(payment.id) if refund.attempt_id == attempt.id]
+    foreign = [one for one in _settle_ours(tx, ours, listed) if attempt.captured_minor]
+    unclear = [one for one in foreign if _may_be_ours(ours, one)]
+    for result in foreign:
+        if result in unclear:
+            continue
+        if not _fits(payment, attempt, result) and any(_is_unsent(refund) for refund in ours):
+            unclear.append(result)  # if the gateway refuses ours for it, it fits
+        else:
+            _adopt(tx, order, payment, attempt, result)
+    done = [event for event in events if not (unclear and _look_again(event, tx.act.at))]
+    for event in done:
         event.handled_at, event.outcome = tx.act.at, "matched"
         event.settle_due(None, seen=event.due_at)
-    ours = [refund for refund in tx.refunds_of(payment.id) if refund.attempt_id == attempt.id]
+    for result in unclear if done else ():
+        if not _may_be_ours(ours, result):  # it was waited for long enough: a person is asked
+            _adopt(tx, order, payment, attempt, result)
+
+
+def _settle_ours(tx: Transaction, ours: Sequence[Refund], listed: Sequence[RefundResult]) -> list[RefundResult]:
+    """Bring our refunds in line; what is listed besides."""
+    foreign = []
     for result in listed:
         known = _ours(ours, result)
-        if known is not None:
+        if known is None:
+            foreign.append(result)
+        else:
             refund = tx.lock(Refund, known.id)
             apply_refund_result(tx, refund, result, seen_due=refund.due_at)
-        elif attempt.captured_minor and not _may_be_ours(ours, result):
-            _adopt(tx, order, payment, attempt, result)
+    return foreign
+
+
+def _look_again(event: WebhookEvent, at: datetime) -> bool:
+    """Let the list be read once more after a while; False when that was done often enough."""
+    event.tries += 1
+    event.claimed_until = None
+    event.due_at = INBOX_BACKOFF.next_at(event.tries, at)
+    return event.due_at is not None
 
 
 def _ours(refunds: Sequence[Refund], result: RefundResult) -> Refund | None:
@@ -123,9 +148,22 @@ def _ours(refunds: Sequence[Refund], result: RefundResult) -> Refund | None:
 
 def _may_be_ours(refunds: Sequence[Refund], result: RefundResult) -> bool:
     """Whether a refund of ours whose answer was lost could be this one: then its own probe decides, not we."""
-    return any(
-        refund.status in OPEN_REFUND and refund.gateway_refund_id is None and refund.amount == result.amount
-        for refund in refunds
+    return any(_is_unsent(refund) and refund.amount == result.amount for refund in refunds)
+
+
+def _is_unsent(refund: Refund) -> bool:
+    """Whether a refund of ours is still to be sent, or its answer is not known."""
+    return refund.status in OPEN_REFUND and refund.gateway_refund_id is None
+
+
+def _fits(payment: Payment, attempt: PaymentAttempt, result: RefundResult) -> bool:
+    """Whether it can be money of the order that is still here."""
+    money = result.amount
+    return (
+        money is not None
+        and money.currency == attempt.captured_currency
+        and money.amount_minor <= payment.refundable_minor
+        and attempt.application == "applied"
     )
 
 
@@ -134,8 +172,7 @@ def _adopt(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAtte
     money = result.amount
     if money is None:
         return
-    fits = money.amount_minor <= payment.refundable_minor and attempt.application == "applied"
-    if not fits or money.currency != attempt.captured_currency:
+    if not _fits(payment, attempt, result):
         open_decision(
             tx,
             DecisionKind.REFUND_UNKNOWN,

@@ -24,9 +24,9 @@ def small_house(tmp_path: Path) -> Iterator[House]:
 
 
 @pytest.fixture
-def a_machine(migrated_database: str, tmp_path: Path) -> Callable[[], MoneyMachine]:
+def a_machine(migrated_database: str, tmp_path: Path) -> Iterator[Callable[[], MoneyMachine]]:
     """Makes machines, each on a house of its own."""
-    numbers = itertools.count()
+    numbers, made = itertools.count(), list[MoneyMachine]()
 
     def make() -> MoneyMachine:
         folder = tmp_path / f"{next(numbers)}"
@@ -37,6 +37,9 @@ def a_machine(migrated_database: str, tmp_path: Path) -> Callable[[], MoneyMachi
             with clean_database(migrated_database, folder) as url, quick_house(url) as opened:
                 yield opened
 
-        return MoneyMachine(house, folder)
+        made.append(MoneyMachine(house, folder))
+        return made[-1]
 
-    return make
+    yield make
+    for one in made:
+        one.close()

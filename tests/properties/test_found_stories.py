@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from payflow.models.decision import Decision
+from payflow.models.order import Order
 from payflow.models.payment import PaymentAttempt
 from payflow.models.refund import Refund
 from tests.properties.machine import MoneyMachine
@@ -25,22 +28,48 @@ def test_an_order_cancelled_while_its_page_was_lost_ends_cancelled(a_machine: Ca
     state.teardown()
 
 
-def test_refunds_by_hand_beside_ours_that_do_not_fit_are_put_before_a_person(
-    a_machine: Callable[[], MoneyMachine],
+@pytest.mark.parametrize("is_part", [True, False])
+def test_a_refund_by_hand_beside_ours_is_recorded_when_the_gateway_has_refused_ours(
+    a_machine: Callable[[], MoneyMachine], is_part: bool
 ) -> None:
-    """All the money is on its way back when somebody gives a part back in the dashboard, too: the gateway refuses ours.
+    """All the money is to go back when somebody gives it (or a part) back in the dashboard, too: ours is refused there.
 
-    A person is told of both: of the refund nobody here asked for, and of ours, which failed.
+    While ours was open, theirs did not fit, or might have been ours; once ours has failed it is looked at again.
     """
     state = a_machine()
     state.policy(late="accept", excess="refund")
     state.order(rooms=1, shares_a_slot=False, gateway="paystack", goes_to="known", dies=False)
     state.refund(which=0, share=None, dies=False)
+    state.at_the_gateway(which=0, act="dashboard_refund", is_part=is_part)
+    state.webhook(which=0, times=1, is_forged=False)
+    state.house.drain()
+    state.house.later(30)
+    state.books_are_sound()
+    assert {(one.source, one.status) for one in state.house.rows(Refund)} == {
+        ("api", "failed"),
+        ("gateway", "completed"),
+    }
+    assert [one.kind for one in state.house.rows(Decision)] == ["refund_failed"]
+    (order,) = state.house.rows(Order)
+    assert order.status == ("completed" if is_part else "refunded")
+    state.teardown()
+
+
+def test_a_refund_by_hand_that_does_not_fit_for_hours_is_put_before_a_person(
+    a_machine: Callable[[], MoneyMachine],
+) -> None:
+    """Ours cannot be sent for a day; theirs does not fit, is looked at for hours, then a person is asked."""
+    state = a_machine()
+    state.policy(late="accept", excess="refund")
+    state.order(rooms=1, shares_a_slot=False, gateway="paystack", goes_to="known", dies=False)
+    state.house.fault("rate_limit", operation="refund", times=None)
+    state.refund(which=0, share=None, dies=False)
     state.at_the_gateway(which=0, act="dashboard_refund", is_part=True)
     state.webhook(which=0, times=1, is_forged=False)
     state.house.drain()
-    state.books_are_sound()
-    assert [one.status for one in state.house.rows(Refund)] == ["failed"]
-    asked = {one.kind for one in state.house.rows(Decision) if one.resolved_at is None}
-    assert asked == {"refund_unknown", "refund_failed"}
+    assert state.house.rows(Decision) == []
+    for _ in range(24):
+        state.house.later(3_600)
+    assert [one.kind for one in state.house.rows(Decision)] == ["refund_unknown"]
+    assert state.house.container.sweeps.due() == []
     state.teardown()
