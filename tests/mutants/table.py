@@ -89,11 +89,11 @@ MUTANTS: tuple[Mutant, ...] = (
         "compare and set of a row's version",
         "a try is written over, whoever changed it since it was read",
         "payflow/models/payment.py",
-        '''for which this one stands in."""
+        '''asked for it by name."""
     version: Mapped[int] = mapped_column()
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own protocol
 ''',
-        '''for which this one stands in."""
+        '''asked for it by name."""
     version: Mapped[int] = mapped_column(default=1)
 ''',
         (f"{OVERLAP}a_row_changed_since_it_was_read_is_not_written_over",),
@@ -181,8 +181,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "idempotency key of an initiate (Stripe)",
         "each repetition carries a key of its own",
         "payflow/gateways/stripe.py",
-        '"/v1/checkout/sessions", key=request.reference,',
-        '"/v1/checkout/sessions", key=f"{request.reference}-{id(object())}",',
+        '"/v1/checkout/sessions",\n                key=request.reference,',
+        '"/v1/checkout/sessions",\n                key=f"{request.reference}-{id(object())}",',
         ("tests/contract/test_stripe_contract_cases.py::test_case_08_initiate_sends_what_the_official_sdk_sends",),
     ),
     # -- our own API -----------------------------------------------------------------------------------------------
