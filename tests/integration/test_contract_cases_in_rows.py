@@ -222,7 +222,7 @@ def test_case_48_50_52_what_is_not_proven_is_401_and_leaves_nothing(house: House
     row = house.webhooks()[0]
     party, targets = house.sandbox.rooms.party, house.sandbox.rooms.targets
     headers = party.dialects[gateway].sign(row["body"].encode(), secret=targets.secrets[gateway], now=house.clock.now())
-    forged = row["body"].replace("5", "6", 1).encode()
+    forged = row["body"].encode() + b" "
     for given in (headers, {}):
         answer = app.test_client().post(f"/api/v1/payment/webhooks/{gateway}/", data=forged, headers=given)
         assert answer.status_code == 401
