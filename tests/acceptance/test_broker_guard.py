@@ -9,7 +9,7 @@ import pytest
 from pytest_celery import CeleryTestSetup
 
 from tasks import broker_guard
-from tests.acceptance.tiny_app import add, note
+from tests.acceptance.tiny_app import new_work_is_done, note
 from tests.nodes import WorkerNode, wait_until
 
 PATIENCE_SECONDS = 40
@@ -57,7 +57,7 @@ def test_worker_in_the_middle_of_a_task_survives_a_broker_restart(setup: CeleryT
     wait_until((tmp_path / "running.trace").exists, PATIENCE_SECONDS, "the task's beginning")
     setup.broker.restart()
     wait_until(lambda: endings(tmp_path)["running.trace"] > 0, PATIENCE_SECONDS, "the running task's end")
-    assert add.delay(2, 2).get(timeout=PATIENCE_SECONDS) == 4
+    assert new_work_is_done(tmp_path / "new", patience_seconds=PATIENCE_SECONDS)
     assert setup.worker.container.status == "running"
 
 
@@ -69,7 +69,7 @@ def test_three_restarts_with_all_kinds_of_work_are_survived(setup: CeleryTestSet
         note.delay(str(tmp_path), f"running-{turn}.trace", 1.0)
         wait_until(lambda turn=turn: (tmp_path / f"running-{turn}.trace").exists(), PATIENCE_SECONDS, "a beginning")
         setup.broker.restart()
-        assert add.delay(turn, 1).get(timeout=PATIENCE_SECONDS) == turn + 1
+        assert new_work_is_done(tmp_path / f"new-{turn}", patience_seconds=PATIENCE_SECONDS)
     wait_until(
         lambda: len(endings(tmp_path)) == 6 and all(endings(tmp_path).values()), PATIENCE_SECONDS, "every task's end"
     )
