@@ -243,8 +243,7 @@ def test_a_webhook_that_is_not_proven_is_refused(desk: Desk) -> None:
     desk.paid()
     (body, *_) = desk.webhooks()
     headers = desk.signed(body)
-    changed = body.replace(b"5", b"6", 1)
-    assert changed != body
+    changed = bytes([*body[:-2], body[-2] ^ 1, body[-1]])
     forged: list[tuple[dict[str, str], bytes]] = [
         (headers, changed),
         (headers, body + b" "),
