@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from typing import Any
 
 from payflow.embedded import free_port
 
+OK = 204
 HOWTO = Path(__file__).resolve().parents[1] / "docs" / "howto" / "receive-webhooks.md"
 
 
@@ -28,6 +30,8 @@ class Arrived:
     headers: dict[str, str]
     """Names in small letters."""
     raw: bytes
+    status: int
+    """What was answered; 0 = the connection was closed without an answer."""
 
     @property
     def body(self) -> dict[str, Any]:
@@ -40,11 +44,14 @@ class Receiver:
     """Answers as told (`status`, `answer`, `location`), records everything, verifies nothing."""
 
     url: str = ""
-    status: int = 204
+    status: int = OK
     answer: bytes = b""
     location: str | None = None
     hold: threading.Event | None = None
     """Answers wait for it."""
+    delay_seconds: float = 0.0
+    is_mute: bool = False
+    """Takes what comes and closes the connection instead of answering."""
     arrived: list[Arrived] = field(default_factory=list)
 
     @property
@@ -64,10 +71,15 @@ def a_receiver() -> Iterator[Receiver]:
             if len(raw) < expected:
                 self.close_connection = True  # its sender died in the middle: nothing has arrived
                 return
-            receiver.arrived.append(Arrived({key.lower(): value for key, value in self.headers.items()}, raw))
+            status = 0 if receiver.is_mute else receiver.status
+            receiver.arrived.append(Arrived({key.lower(): value for key, value in self.headers.items()}, raw, status))
             if receiver.hold is not None:
                 receiver.hold.wait(10)
-            self.send_response(receiver.status)
+            time.sleep(receiver.delay_seconds)
+            if not status:
+                self.close_connection = True
+                return
+            self.send_response(status)
             if receiver.location:
                 self.send_header("Location", receiver.location)
             self.send_header("Content-Length", str(len(receiver.answer)))

@@ -209,6 +209,7 @@ class Counterparty:
         whole, half = self.refund_seconds, self.refund_seconds / 2
         plan = self.faults.take(
             FaultName.REFUND_STUCK_PENDING,
+            FaultName.REFUND_SLOW,
             FaultName.REFUND_FAILS,
             FaultName.REFUND_FAILS_AFTER_SUCCESS,
             FaultName.REFUND_NEEDS_ATTENTION,
@@ -220,6 +221,9 @@ class Counterparty:
         match plan.fault if plan else None:
             case FaultName.REFUND_STUCK_PENDING:
                 return []
+            case FaultName.REFUND_SLOW if plan:
+                seconds = float(plan.params["seconds"])
+                return [[seconds / 2, RefundStatus.PROCESSING.value], [seconds, RefundStatus.PROCESSED.value]]
             case FaultName.REFUND_FAILS:
                 return [*start, [whole, RefundStatus.FAILED.value]]
             case FaultName.REFUND_NEEDS_ATTENTION:

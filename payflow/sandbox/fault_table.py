@@ -54,6 +54,7 @@ class FaultName(StrEnum):
     UNKNOWN_STATUS = "unknown_status"
     WRONG_REFERENCE = "wrong_reference"
     REFUND_STUCK_PENDING = "refund_stuck_pending"
+    REFUND_SLOW = "refund_slow"
     REFUND_FAILS = "refund_fails"
     REFUND_FAILS_AFTER_SUCCESS = "refund_fails_after_success"
     REFUND_NEEDS_ATTENTION = "refund_needs_attention"
@@ -242,6 +243,12 @@ _ROWS = (
         F.REFUND_STUCK_PENDING,
         "The refund is accepted and stays pending for ever.",
         _REFUND,
+    ),
+    FaultRow(
+        F.REFUND_SLOW,
+        "The refund is accepted and done after `seconds`.",
+        _REFUND,
+        {"seconds": 10},
     ),
     FaultRow(
         F.REFUND_FAILS,

@@ -565,6 +565,7 @@ def test_refuse_connection_then_reset_without_effect() -> None:
     ("fault", "statuses"),
     [
         ("refund_stuck_pending", ["pending", "pending", "pending"]),
+        ("refund_slow", ["pending", "pending", "processed"]),
         ("refund_fails", ["pending", "failed", "failed"]),
         ("refund_fails_after_success", ["pending", "processed", "failed"]),
         ("refund_needs_attention", ["pending", "needs-attention", "needs-attention"]),

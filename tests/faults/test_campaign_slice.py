@@ -6,6 +6,7 @@ The whole of it is `make faults`; see docs/howto/run-the-fault-campaign.md.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,16 @@ def test_a_broker_that_dies_and_comes_back_empty_costs_nobody_anything(campaign:
     _assert_clean(row)
 
 
+def test_a_webhook_nobody_received_is_found(campaign: Campaign) -> None:
+    """What counts as delivered and never reached the workspace's system is told as lost."""
+    track = _paid(campaign)
+    campaign.stage.live.wait_for(lambda: not campaign.oracle.unsettled([track]), 60, "all is told")
+    arrived = campaign.stage.receiver.arrived
+    arrived[:] = [one for one in arrived if one.body["data"].get("order_id") != track.order_id]
+    verdict = campaign.oracle.judge([track], [])
+    assert any("counts as delivered" in one for one in verdict.lost), verdict.sentences()
+
+
 def test_a_planted_double_is_found(campaign: Campaign) -> None:
     """Money that goes back a second time behind our back is told as doubled."""
     track = _paid(campaign)
@@ -76,19 +87,36 @@ def test_a_planted_loss_is_found(campaign: Campaign) -> None:
     assert any("acknowledged and is gone" in one for one in verdict.lost), verdict.sentences()
 
 
-@pytest.mark.parametrize(
-    ("naive", "fault", "kinds"),
-    [
-        ("forgets", "broker.killed_empty", ("lost", "stuck")),
-        ("repeats", "gateway.timeout_after_effect", ("doubled",)),
-    ],
-)
-def test_a_naive_build_is_caught(tmp_path: Path, naive: str, fault: str, kinds: tuple[str, ...]) -> None:
-    """Without the sweep money is lost or stuck, without the probe it goes back twice; the product has neither."""
-    stage = Stage("sqlite", tmp_path / naive, naive=naive, say=print)
+def test_a_build_that_forgets_is_caught(tmp_path: Path) -> None:
+    """Messages acknowledged before the work, and no sweep: money is lost or stuck when the broker comes back empty."""
+    with _naive(tmp_path, "forgets") as campaign:
+        row = campaign.fault(FAULTS["broker.killed_empty"])
+    assert row.lost or row.stuck, row.findings
+
+
+def test_a_build_that_repeats_is_caught(tmp_path: Path) -> None:
+    """A refund whose answer was lost is sent again without a look: money goes back twice."""
+    with _naive(tmp_path, "repeats") as campaign:
+        track = _paid(campaign)
+        lost = {"fault": "timeout_after_effect", "reference": track.paid_reference, "params": {"seconds": 1}}
+        campaign.crowd.control("POST", "/sandbox/faults", {**lost, "operation": "refund"})
+        campaign.crowd.begin(campaign.crowd.give_back, track, PRICE_MINOR)
+        campaign.crowd.finish(20)
+
+        def went_back() -> bool:
+            charges = campaign.crowd.control("GET", "/sandbox/charges")["by_reference"]
+            return bool(charges[track.paid_reference]["returned_minor"] == 2 * PRICE_MINOR)
+
+        campaign.stage.live.wait_for(went_back, 60, "it went back twice")
+        verdict = campaign.oracle.judge([track], [])
+    assert any(str(track.order_id) in one for one in verdict.doubled), verdict.sentences()
+
+
+@contextmanager
+def _naive(folder: Path, mistake: str) -> Iterator[Campaign]:
+    stage = Stage("sqlite", folder / mistake, naive=mistake, say=print)
     with stage, Campaign(stage, seed=SEED, limit_seconds=20) as campaign:
-        row = campaign.fault(FAULTS[fault])
-    assert any(getattr(row, kind) for kind in kinds), row.findings
+        yield campaign
 
 
 def _paid(campaign: Campaign) -> Track:

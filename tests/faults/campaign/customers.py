@@ -33,6 +33,7 @@ from tests.live import WORKSPACE, Live
 GATEWAYS = ("paystack", "flutterwave", "stripe")
 APPROVING = "01900000-0000-7000-8000-0000000000cc"
 """A workspace whose refunds wait for approval."""
+STAFF = "staff-1"
 PRICE_MINOR = 150_000
 ASK_SECONDS = 20.0
 DEAD_LEASE_SECONDS = 3.0
@@ -161,13 +162,34 @@ class Crowd:
 
     def pay(self, track: Track, **fault: Any) -> None:
         """Open a page and pay there, once; `fault` is planted for this try at the gateway."""
-        self.initiate(track)
-        seen = self.see(track, lambda one: one.attempt == "initiated", "a page is open")
-        track.paid_reference = seen.reference
+        self.open_page(track)
         if fault:
-            self.live.control("POST", "/sandbox/faults", {"reference": seen.reference, **fault})
-        self.control("POST", "/sandbox/pay", {"reference": seen.reference, "outcome": "success"})
+            self.live.control("POST", "/sandbox/faults", {"reference": track.paid_reference, **fault})
+        self.pay_there(track)
+
+    def open_page(self, track: Track) -> None:
+        self.initiate(track)
+        track.paid_reference = self.see(track, lambda one: one.attempt == "initiated", "a page is open").reference
+
+    def pay_there(self, track: Track) -> None:
+        self.control("POST", "/sandbox/pay", {"reference": track.paid_reference, "outcome": "success"})
         track.paid_minor = 2 * PRICE_MINOR
+
+    def order_and_open(self, track: Track) -> None:
+        """Come as far as the hosted page, and leave it open."""
+        self.order(track)
+        self.open_page(track)
+
+    def pay_at_last(self, track: Track) -> None:
+        """Go on from there."""
+        self.pay_there(track)
+        self.see(track, lambda seen: seen.order in track.goal, "the order is completed")
+
+    def give_back_slowly(self, track: Track, seconds: float) -> None:
+        """Ask for all of it; the gateway takes its time."""
+        plan = {"fault": "refund_slow", "reference": track.paid_reference, "params": {"seconds": seconds}}
+        self.control("POST", "/sandbox/faults", plan)
+        self.give_back(track)
 
     def give_back(self, track: Track, minor: int | None = None) -> None:
         """Ask for money back: so much, or all."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.faults.campaign import injections as do
-from tests.faults.campaign.injections import Inject, often, planted
+from tests.faults.campaign.injections import Inject, at_the_receiver, often, planted
 
 EVERYWHERE = ("sqlite", "redis", "rabbitmq")
 REDIS_LIKE = ("sqlite", "redis")
@@ -84,6 +84,9 @@ _TABLE = (
     Fault("webhooks.forged", "A forged webhook before each true one, and others besides.", do.forge),
     Fault("told.at_once", "Webhook, browser and check button in the same moment.", do.told_at_once),
     Fault("mail.refused", "Half the letters refused for now.", planted(often("mail_rejected", 0.5))),
+    Fault("receiver.slow", "The workspace's system takes three seconds to answer.", at_the_receiver(delay_seconds=3.0)),
+    Fault("receiver.failing", "The workspace's system answers 503.", at_the_receiver(status=503)),
+    Fault("receiver.mute", "The workspace's system takes webhooks and never answers.", at_the_receiver(is_mute=True)),
     Fault("clock.ahead", "The workers' clocks a minute ahead for eight seconds.", do.skew(60)),
     Fault("clock.behind", "The workers' clocks a minute behind for eight seconds.", do.skew(-60)),
     Fault("clock.gateway_ahead", "The gateways' clock leaps a minute.", do.gateway_ahead),

@@ -308,6 +308,19 @@ def forge(scene: Scene) -> None:
     scene.crowd.control("DELETE", f"/sandbox/faults/{plan['id']}")
 
 
+def at_the_receiver(**manners: Any) -> Inject:
+    """The system that hears of the workspace's events behaves so for eight seconds."""
+
+    def inject(scene: Scene) -> None:
+        receiver = scene.stage.receiver
+        for name, value in manners.items():
+            setattr(receiver, name, value)
+        time.sleep(8)
+        scene.stage.calm_receiver()
+
+    return inject
+
+
 # -- clocks ----------------------------------------------------------------------------------------------------------
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import requests
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from payflow.core.errors import PayflowError
@@ -25,10 +26,12 @@ from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import PaymentAttempt
 from payflow.models.refund import Refund
+from payflow.models.webhook_endpoint import WebhookDelivery
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.audit import breaches
 from tests.faults.campaign.customers import Track
 from tests.live import Live
+from tests.receivers import OK, Receiver
 
 KINDS = ("lost", "doubled", "wrong", "stuck")
 _A_LONG_TIME = 10_000_000
@@ -45,6 +48,8 @@ class Verdict:
     stuck: list[str] = field(default_factory=list)
     letters_repeated: int = 0
     """Letters the mail server took twice; told apart, since SMTP cannot promise once."""
+    webhooks_repeated: int = 0
+    """Webhooks the receiver took twice, under one `webhook-id`; told apart, since HTTP cannot promise once either."""
 
     def counts(self) -> dict[str, int]:
         return {kind: len(getattr(self, kind)) for kind in KINDS}
@@ -69,6 +74,9 @@ class Books:
             self.messages: list[Notification] = rows.all_of(Notification)
             self.inbox: list[WebhookEvent] = rows.all_of(WebhookEvent)
             self.decided = {one.order_id for one in rows.all_of(Decision)}
+            columns = (WebhookDelivery.id, WebhookDelivery.event_id, WebhookDelivery.type)
+            ends = (WebhookDelivery.delivered_at, WebhookDelivery.parked_at)
+            self.webhooks = list(rows.session.execute(select(*columns, *ends)))
         self.there: dict[str, dict[str, Any]] = live.control("GET", "/sandbox/charges")["by_reference"]
 
     def of_order(self, order_id: str | None) -> dict[str, PaymentAttempt]:
@@ -78,12 +86,12 @@ class Books:
 class Oracle:
     """Judges one run. It remembers what it found, so that each finding is told once."""
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
+    def __init__(self, live: Live, receiver: Receiver) -> None:
+        self._live, self._receiver = live, receiver
         self._known: set[str] = set()
         self._letters: Counter[str] = Counter()
         self._seen_letters: set[tuple[str, int]] = set()
-        self._repeated_before = 0
+        self._repeated_before = self._webhooks_repeated_before = 0
 
     def unsettled(self, tracks: Iterable[Track]) -> list[str]:
         """What is not at its end yet, as sentences; a database or gateway out of reach is one of them.
@@ -106,6 +114,7 @@ class Oracle:
             _judge_track(books, track, found)
         _judge_gateway(books, found)
         self._judge_messages(books, found)
+        self._judge_webhooks(books, found)
         with self._live.container.units.reading() as rows:
             found.wrong += [
                 f"{one.invariant} {one.sentence}: {row_id}"
@@ -141,6 +150,22 @@ class Oracle:
             ("REFUND_COMPLETED", {one.order_id for one in books.refunds.values() if one.status == "completed"}),
         ):
             found.lost += [f"nobody was told {event} of order {one}" for one in ids if (one, event) not in told]
+
+    def _judge_webhooks(self, books: Books, found: Verdict) -> None:
+        """What counts as delivered was taken by the receiver, and each time it was the same."""
+        taken, bodies = Counter[str](), defaultdict[str, set[bytes]](set)
+        for one in list(self._receiver.arrived):
+            taken[one.headers["webhook-id"]] += one.status == OK
+            bodies[one.headers["webhook-id"]].add(one.raw)
+        for row in books.webhooks:
+            if row.parked_at is not None:
+                found.lost.append(f"webhook {row.type} {row.id} was given up")
+            elif row.delivered_at is not None and not taken[row.event_id or row.id]:
+                found.lost.append(f"webhook {row.type} {row.id} counts as delivered")
+        found.wrong += [f"webhook {name} says now this, now that" for name, said in bodies.items() if len(said) > 1]
+        repeated = sum(count - 1 for count in taken.values() if count > 1)
+        found.webhooks_repeated = repeated - self._webhooks_repeated_before
+        self._webhooks_repeated_before = repeated
 
 
 class Sampler(threading.Thread):
@@ -212,12 +237,15 @@ def _unsettled_rows(books: Books) -> Iterator[str]:
     yield from (f"event {one.type} {one.id} is not told" for one in books.events if _is_untold(one))
     ends = ((one.id, one.sent_at or one.parked_at or one.withdrawn_at) for one in books.messages)
     yield from (f"message {message_id} is not out" for message_id, end in ends if not end)
+    for row in books.webhooks:
+        if row.delivered_at is None and row.parked_at is None:
+            yield f"webhook {row.type} {row.id} is not delivered"
     for reference, sums in books.there.items():
         if sums["charges"] and not _is_known(books.attempts.get(reference)):
             yield f"charge {reference} is not on record"
-    for row in books.inbox:
-        if not row.handled_at and not row.parked_at and row.outcome != "unmatched":
-            yield f"webhook {row.event_type} {row.id} is not handled"
+    for event in books.inbox:
+        if not event.handled_at and not event.parked_at and event.outcome != "unmatched":
+            yield f"webhook {event.event_type} {event.id} is not handled"
 
 
 def _judge_track(books: Books, track: Track, found: Verdict) -> None:

@@ -6,7 +6,6 @@ processes die in it.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -15,14 +14,11 @@ from sqlalchemy import update
 
 from payflow.models.decision import Decision
 from payflow.models.order import Order
-from tests.faults.campaign.customers import APPROVING, PRICE_MINOR, Crowd, GaveUp, Refused, Track
+from tests.faults.campaign.customers import APPROVING, PRICE_MINOR, STAFF, Crowd, GaveUp, Refused, Track
 from tests.faults.campaign.injections import Scene
 from tests.live import WORKSPACE
 
 Story = Callable[[Scene], None]
-_STAFF = "staff-1"
-HEARD_SECONDS = 100
-"""More than a dead worker's lease on a delivery lasts."""
 
 
 def stories_for(point: str) -> list[Story]:
@@ -102,7 +98,7 @@ def _with_approval(scene: Scene, verdict: str) -> None:
         crowd.buy(track)
         crowd.give_back(track, PRICE_MINOR)
         (refund_id,) = track.refunds
-        crowd.post(_STAFF, f"/payment/refunds/{refund_id}/{verdict}/", staff_of=APPROVING)
+        crowd.post(STAFF, f"/payment/refunds/{refund_id}/{verdict}/", staff_of=APPROVING)
         if verdict == "reject":
             track.refunds, track.kept_minor = {}, track.paid_minor
 
@@ -110,7 +106,7 @@ def _with_approval(scene: Scene, verdict: str) -> None:
 
 
 def _policy(crowd: Crowd, changes: dict[str, object]) -> None:
-    headers = {"Authorization": f"Bearer {crowd.token(_STAFF, APPROVING)}"}
+    headers = {"Authorization": f"Bearer {crowd.token(STAFF, APPROVING)}"}
     path = f"{crowd.live.api}/workspaces/{APPROVING}/policy/"
     requests.patch(path, json=changes, headers=headers, timeout=20).raise_for_status()
 
@@ -127,7 +123,7 @@ def _decide(scene: Scene) -> None:
         with crowd.live.container.units.reading() as rows:
             decision = next(one for one in rows.all_of(Decision) if one.order_id == track.order_id)
         body = {"action": "refund"}
-        crowd.post(_STAFF, f"/payment/decisions/{decision.id}/resolve/", body, staff_of=track.workspace)
+        crowd.post(STAFF, f"/payment/decisions/{decision.id}/resolve/", body, staff_of=track.workspace)
         track.kept_minor = 0
 
     _tell(scene, act)
@@ -180,23 +176,6 @@ def _expire(scene: Scene, gateway: str = "paystack", **fault: object) -> None:
     _tell(scene, act, gateway)
 
 
-def _tell_a_system(scene: Scene) -> None:
-    """A system of the workspace subscribes and hears of the payment, however often the worker dies over it."""
-    receiver = scene.stage.receiver
-
-    def act(crowd: Crowd, track: Track) -> None:
-        body = {"workspace_id": track.workspace, "url": receiver.url, "events": ["payment.completed"]}
-        crowd.post(_STAFF, "/payment/webhook-endpoints/", body, staff_of=track.workspace)
-        crowd.buy(track)
-        deadline = time.monotonic() + HEARD_SECONDS
-        while not any(one.body["data"]["order_id"] == track.order_id for one in receiver.arrived):
-            if time.monotonic() > deadline:
-                raise GaveUp(f"{track.order_id}: the workspace's system heard nothing of it")
-            time.sleep(0.1)
-
-    _tell(scene, act)
-
-
 def _restart_a_worker(scene: Scene) -> None:
     scene.stage.kill("core")
 
@@ -223,7 +202,5 @@ _STORIES: dict[str, Story] = {
     "orders.expire": _let_expire,
     "fetch_refund": _refund_untold,
     "refunds.verify": _refund_untold,
-    "send": _tell_a_system,
-    "deliveries.send": _tell_a_system,
     "sweep.give_up_claims": _restart_a_worker,
 }

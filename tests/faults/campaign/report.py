@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 _COLUMNS = ("runs", "flight", "lost", "doubled", "wrong", "stuck", "seconds")
+
+
+class Flight(NamedTuple):
+    """A payment or a refund that is not at its end."""
+
+    kind: str
+    row_id: str
 
 
 @dataclass
@@ -18,8 +25,9 @@ class Row:
     fault: str
     does: str
     runs: int = 1
-    in_flight: int = 0
-    """Payments and refunds that were not at their end when the fault struck."""
+    payments_in_flight: int = 0
+    refunds_in_flight: int = 0
+    """Not at their end when the fault struck."""
     lost: int = 0
     doubled: int = 0
     wrong: int = 0
@@ -28,19 +36,39 @@ class Row:
     """From the end of the fault until everything was settled."""
     payments: int = 0
     letters_repeated: int = 0
+    webhooks_repeated: int = 0
     is_reached: bool = True
     """False: a fail-point nobody came to, so that nothing was shown."""
+    is_idle: bool = False
+    """True: too little was in flight to show anything; at a fail-point, not both a payment and a refund."""
     findings: list[str] = field(default_factory=list)
+
+    def count(self, in_flight: Iterable[Flight]) -> None:
+        """Add what was in flight at a stroke."""
+        kinds = [one.kind for one in in_flight]
+        self.payments_in_flight += kinds.count("payment")
+        self.refunds_in_flight += kinds.count("refund")
+        self.is_idle = not self.in_flight
+
+    @property
+    def in_flight(self) -> int:
+        return self.payments_in_flight + self.refunds_in_flight
 
     @property
     def is_clean(self) -> bool:
-        return self.is_reached and not (self.lost or self.doubled or self.wrong or self.stuck)
+        is_shown = self.is_reached and not self.is_idle
+        return is_shown and not (self.lost or self.doubled or self.wrong or self.stuck)
 
     def line(self, width: int) -> str:
         """As one line of the table."""
         figures = (self.runs, self.in_flight, self.lost, self.doubled, self.wrong, self.stuck, f"{self.seconds:.1f}")
-        mark = "" if self.is_clean else "  <-- " + ("not reached" if not self.is_reached else "look below")
+        mark = "" if self.is_clean else f"  <-- {self._mark()}"
         return f"{self.fault:<{width}}" + "".join(f"{figure!s:>9}" for figure in figures) + mark
+
+    def _mark(self) -> str:
+        if not self.is_reached:
+            return "not reached"
+        return "nothing in flight" if self.is_idle else "look below"
 
 
 def heading(width: int) -> str:
@@ -53,7 +81,8 @@ def total(rows: Sequence[Row]) -> Row:
         fault="all",
         does="",
         runs=sum(row.runs for row in rows),
-        in_flight=sum(row.in_flight for row in rows),
+        payments_in_flight=sum(row.payments_in_flight for row in rows),
+        refunds_in_flight=sum(row.refunds_in_flight for row in rows),
         lost=sum(row.lost for row in rows),
         doubled=sum(row.doubled for row in rows),
         wrong=sum(row.wrong for row in rows),
@@ -61,7 +90,9 @@ def total(rows: Sequence[Row]) -> Row:
         seconds=max((row.seconds for row in rows), default=0.0),
         payments=sum(row.payments for row in rows),
         letters_repeated=sum(row.letters_repeated for row in rows),
+        webhooks_repeated=sum(row.webhooks_repeated for row in rows),
         is_reached=all(row.is_reached for row in rows),
+        is_idle=any(row.is_idle for row in rows),
         findings=[f"{row.fault}: {one}" for row in rows for one in row.findings],
     )
 
@@ -73,6 +104,8 @@ def table(rows: Sequence[Row]) -> str:
     lines = [heading(width), *(row.line(width) for row in rows), every.line(width)]
     if every.letters_repeated:
         lines.append(f"({every.letters_repeated} letters reached the mail server twice: SMTP cannot promise once.)")
+    if every.webhooks_repeated:
+        lines.append(f"({every.webhooks_repeated} webhooks were taken twice, under the same webhook-id.)")
     return "\n".join([*lines, *(f"  {one}" for one in every.findings)])
 
 

@@ -6,6 +6,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
@@ -14,19 +15,27 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from payflow.core.errors import PayflowError
-from tests.faults.campaign.customers import GATEWAYS, PRICE_MINOR, Arrivals, Crowd, GaveUp, Track
+from tests.faults.campaign.customers import GATEWAYS, PRICE_MINOR, STAFF, Arrivals, Crowd, GaveUp, Track
 from tests.faults.campaign.faults import FAULTS, Fault
 from tests.faults.campaign.injections import Scene
 from tests.faults.campaign.oracle import Oracle, Sampler, Verdict
 from tests.faults.campaign.points import stories_for
-from tests.faults.campaign.report import Row
+from tests.faults.campaign.report import Flight, Row
 from tests.faults.campaign.stage import Stage
+from tests.live import WORKSPACE
 
 ARRIVALS_PER_SECOND = 4.0
 READY = 60
 """Customers with bookings in hand before a fault begins."""
+BUSY = 3
+"""Payments and refunds in flight that a fault waits for before it strikes."""
+SLOW_REFUND_SECONDS = 6.0
 REACH_SECONDS = 45.0
 """How long a fail-point may take to be come to."""
+_IN_FLIGHT = """
+    SELECT 'payment', id FROM orders WHERE status IN ('pending', 'processing', 'paid')
+    UNION ALL SELECT 'refund', id FROM refunds WHERE status IN ('pending', 'processing')
+"""
 
 
 class Campaign:
@@ -36,9 +45,11 @@ class Campaign:
         self.stage, self.limit = stage, limit_seconds
         self.rng = random.Random(seed)
         self.crowd = Crowd(stage.live, patience_seconds=limit_seconds)
-        self.oracle = Oracle(stage.live)
+        self.oracle = Oracle(stage.live, stage.receiver)
         self.scene = Scene(stage, self.crowd, self.rng)
         self._spare: list[Track] = []
+        endpoint = {"workspace_id": WORKSPACE, "url": stage.receiver.url}
+        self.crowd.post(STAFF, "/payment/webhook-endpoints/", endpoint, staff_of=WORKSPACE)
 
     def __enter__(self) -> Self:
         return self
@@ -50,25 +61,31 @@ class Campaign:
 
     def fault(self, fault: Fault) -> Row:
         """Under load: begin, inject, take back, settle, judge."""
+        row = Row(fault.name, fault.does)
         sampler = Sampler(self.stage.live)
+        before = self.in_flight()
         with self._load() as arrivals:
-            time.sleep(2)  # something has to be under way
-            in_flight = self.in_flight()
+            time.sleep(2)
+            row.count(self._busy(before))
             sampler.start()
             try:
                 fault.inject(self.scene)
             finally:
                 self.stage.calm()
-        row = Row(fault.name, fault.does, in_flight=in_flight, payments=len(arrivals.came))
+        row.payments = len(arrivals.came)
         self._settle(row, arrivals.came, sampler.stop())
         return row
 
     def point(self, point: str, action: str = "kill9") -> Row:
-        """Arm one fail-point, once; a payment and a refund at each gateway run into it."""
-        row = Row(f"{action} {point}", "", payments=len(GATEWAYS))
-        regretting = self._regretting(len(GATEWAYS))
-        first = len(self.crowd.tracks)
-        buying = [self.crowd.arrive(gateway) for gateway in GATEWAYS]
+        """Arm one fail-point, once; a payment and a refund at each gateway run into it, while another page stands open
+        and another refund is on its way."""
+        row = Row(f"{action} {point}", "", payments=len(GATEWAYS) + 1)
+        slow, *regretting = self._regretting(1 + len(GATEWAYS))
+        first, before = len(self.crowd.tracks), self.in_flight()
+        lingering, *buying = [self.crowd.arrive(gateway) for gateway in (self.rng.choice(GATEWAYS), *GATEWAYS)]
+        self.crowd.begin(self.crowd.give_back_slowly, slow, SLOW_REFUND_SECONDS)
+        self.crowd.begin(self.crowd.order_and_open, lingering)
+        self.crowd.finish(self.limit)
         self.stage.arm(f"{point}={action}@1")
         for story in stories_for(point):
             story(self.scene)
@@ -77,10 +94,12 @@ class Campaign:
             for other in regretting[number : number + 1]:
                 self.crowd.begin(self.crowd.give_back, other, None if self.rng.random() < 0.5 else PRICE_MINOR)
         row.is_reached = self._until(lambda: point in self.stage.passages(), REACH_SECONDS)
-        row.in_flight = self.in_flight()
+        row.count(self.in_flight() - before)
+        row.is_idle = not (row.payments_in_flight and row.refunds_in_flight)
         self.stage.arm("")
         self.stage.revive()
-        self._settle(row, [*regretting, *self.crowd.tracks[first:]], set())
+        self.crowd.begin(self.crowd.pay_at_last, lingering)
+        self._settle(row, [slow, *regretting, *self.crowd.tracks[first:]], set())
         return row
 
     def random(self, seconds: float, note: Callable[[str], None]) -> list[Row]:
@@ -95,15 +114,16 @@ class Campaign:
             pair, apart = self.rng.sample(names, 2), self.rng.uniform(0, 3)
             with self._load() as arrivals:
                 time.sleep(1)
-                in_flight = self.in_flight()
+                in_flight = self._busy()
                 when = f"{time.monotonic() - began:7.1f} s"
-                note(f"{when}  {pair[0]} and {apart:.1f} s later {pair[1]}; {in_flight} in flight")
+                note(f"{when}  {pair[0]} and {apart:.1f} s later {pair[1]}; {len(in_flight)} in flight")
                 for problem in self._inject_both(pair, apart):
                     note(f"{when}  {problem}")
             came += arrivals.came
             for name in pair:
                 row = rows.setdefault(name, Row(name, FAULTS[name].does, runs=0))
-                row.runs, row.in_flight = row.runs + 1, row.in_flight + in_flight
+                row.runs += 1
+                row.count(in_flight)
                 row.payments += len(arrivals.came)
         end = Row("the end of it all", "", runs=0)
         self._settle(end, came, sampler.stop())
@@ -149,13 +169,23 @@ class Campaign:
             self.crowd.finish(self.limit)
         return found[:count]
 
-    def in_flight(self) -> int:
+    def in_flight(self) -> set[Flight]:
         """Payments and refunds not at their end."""
         with contextlib.suppress(SQLAlchemyError, PayflowError):
-            live = self.stage.live
-            payments = live.rows("SELECT id FROM orders WHERE status IN ('pending', 'processing', 'paid')")
-            return len(payments) + len(live.rows("SELECT id FROM refunds WHERE status IN ('pending', 'processing')"))
-        return 0
+            return {Flight(kind, str(row_id)) for kind, row_id in self.stage.live.rows(_IN_FLIGHT)}
+        return set()
+
+    def _busy(self, before: AbstractSet[Flight] = frozenset()) -> set[Flight]:
+        """What is in flight and was not before, as soon as it is enough for a fault to show something."""
+        found: set[Flight] = set()
+
+        def is_enough() -> bool:
+            found.clear()
+            found.update(self.in_flight() - before)
+            return len(found) >= BUSY
+
+        self._until(is_enough, 15)
+        return found
 
     def _settle(self, row: Row, tracks: Sequence[Track], sampled: set[str]) -> None:
         """Wait until all is at its end, then judge."""
@@ -173,7 +203,8 @@ class Campaign:
         verdict.wrong += sorted(sampled)
         for kind, count in verdict.counts().items():
             setattr(row, kind, getattr(row, kind) + count)
-        row.findings, row.letters_repeated = verdict.sentences(), verdict.letters_repeated
+        row.findings = verdict.sentences()
+        row.letters_repeated, row.webhooks_repeated = verdict.letters_repeated, verdict.webhooks_repeated
 
     def _until(self, question: Callable[[], bool], seconds: float) -> bool:
         deadline = time.monotonic() + seconds

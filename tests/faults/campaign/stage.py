@@ -24,7 +24,7 @@ from tests import servers
 from tests.faults.campaign import NAIVE, SKEW
 from tests.faults.campaign.proxy import Proxy
 from tests.live import PARTS, Live
-from tests.receivers import a_receiver
+from tests.receivers import OK, a_receiver
 from tests.servers import Server
 
 STACKS = {"sqlite": (), "redis": ("postgres", "redis"), "rabbitmq": ("postgres", "rabbitmq")}
@@ -182,6 +182,7 @@ class Stage:
         self.proxy.thaw()
         self.proxy.weather.delay_seconds = self.proxy.weather.lose_answers = 0.0
         self.set_skew(0)
+        self.calm_receiver()
         self.arm("")
         for name in self._data:
             self.start_server(name)
@@ -191,6 +192,10 @@ class Stage:
         for name in self._data:
             self._servers.kill(name, signal.SIGCONT)
         self.revive()
+
+    def calm_receiver(self) -> None:
+        """The workspace's system takes what it is told and says so at once."""
+        self.receiver.delay_seconds, self.receiver.status, self.receiver.is_mute = 0.0, OK, False
 
     def wait_ready(self, seconds: float = 60) -> None:
         """Until every part of payflow runs."""
