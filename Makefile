@@ -12,6 +12,7 @@ CODE := $(wildcard payflow tasks web worker.py celeryconfig.py)
 RUNTIME_STAMP := $(VENV)/.runtime-installed
 TEST_STAMP := $(VENV)/.test-installed
 ARGS ?=
+JOBS ?= 2 # test files side by side; the tests wait more than they compute
 
 export PIP_ROOT_USER_ACTION := ignore
 
@@ -27,7 +28,7 @@ demo: $(RUNTIME_STAMP) ## Start it, walk the six journeys of a payment, check ho
 	@$(PY) -m payflow demo $(if $(GATEWAY),--gateway $(GATEWAY)) $(ARGS)
 
 test: $(TEST_STAMP) check ## Lint, types, architecture rules, then the whole test suite
-	$(PY) -m pytest -m "not bench" $(ARGS)
+	$(PY) -m pytest -m "not bench" --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fmt: $(TEST_STAMP) ## Format the code
 	$(PY) -m ruff format .

@@ -277,7 +277,8 @@ def told_at_once(scene: Scene) -> None:
     done: set[str] = set()
     with ThreadPoolExecutor(24) as pool:
         while time.monotonic() < over:
-            for track in [one for one in scene.crowd.tracks if one.paid_reference and one.paid_reference not in done]:
+            newest = [one for one in scene.crowd.tracks if one.paid_reference][-30:]
+            for track in [one for one in newest if one.paid_reference not in done]:
                 done.add(str(track.paid_reference))
                 for _ in range(8):
                     pool.submit(_return_and_ask, scene, str(track.paid_reference), track.user_id, track.payment_id)
