@@ -81,10 +81,15 @@ worker_hijack_root_logger = False
 worker_redirect_stdouts = False
 
 beat_max_loop_interval = 2
+_beat_line = {"retry": True, "retry_policy": {"max_retries": 3, "interval_start": 0, "interval_step": 0.5}}
+"""Beat keeps one connection for ever: only a retried publication opens it anew after the broker was away."""
 beat_schedule = {
-    "ring for what is due": {"task": "sweeps.due", "schedule": 2.0, "options": {"expires": 10}},
-    "check the books": {"task": "sweeps.audit", "schedule": 3600.0, "options": {"expires": 600}},
-    "tell operators": {"task": "sweeps.digest", "schedule": 60.0, "options": {"expires": 50}},
-    "open the night's reconciliation": {"task": "reconciliation.run", "schedule": 3600.0, "options": {"expires": 600}},
-    "throw old keys away": {"task": "sweeps.housekeeping", "schedule": 3600.0, "options": {"expires": 600}},
+    name: {"task": task, "schedule": seconds, "options": {"expires": expires, **_beat_line}}
+    for name, task, seconds, expires in (
+        ("ring for what is due", "sweeps.due", 2.0, 10),
+        ("check the books", "sweeps.audit", 3600.0, 600),
+        ("tell operators", "sweeps.digest", 60.0, 50),
+        ("open the night's reconciliation", "reconciliation.run", 3600.0, 600),
+        ("throw old keys away", "sweeps.housekeeping", 3600.0, 600),
+    )
 }
