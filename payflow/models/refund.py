@@ -55,7 +55,9 @@ class Refund(Identified, Stateful, Owed, Base):
         one_of("approval", Approval),
         CheckConstraint("amount_minor > 0", name="amount_positive"),
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_has_a_time"),
-        partial_index("uq_refunds_surplus", "attempt_id", where="source = 'surplus'", unique=True),
+        partial_index(
+            "uq_refunds_surplus", "attempt_id", where="source = 'surplus' AND status <> 'failed'", unique=True
+        ),
         partial_index(
             "uq_refunds_gateway_id", "gateway", "gateway_refund_id", where="gateway_refund_id IS NOT NULL", unique=True
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from payflow import logs
 from payflow.core.errors import Conflict
-from payflow.core.states import OrderStatus, PaymentStatus
+from payflow.core.states import OPEN_REFUND, OrderStatus, PaymentStatus, RefundStatus
 from payflow.models.decision import Decision, DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
@@ -14,6 +14,7 @@ from payflow.services.access import Caller
 from payflow.services.differences import settle
 from payflow.services.gateway_calls import AWAITS_VERIFY
 from payflow.services.refund import reserve
+from payflow.services.refund_calls import send_again
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
@@ -28,8 +29,10 @@ class DecisionDesk:
     def resolve(self, caller: Caller, decision_id: str, action: DecisionAction, *, note: str = "") -> None:
         """Carry out a verdict; repeating it is a no-op.
 
-        `refund` gives back the money still held on the try, `extend` asks the gateway again from the start of its plan,
-        `accept` takes late money for the order (elsewhere it only closes the question), `ignore` closes the question.
+        `refund` gives back the money still held on the try; where the question is about a refund, that refund's sum: it
+        is sent again while it is open, and made anew when it has ended. `extend` asks the gateway again from the start
+        of its plan, `accept` takes late money for the order (elsewhere it only closes the question), `ignore` closes
+        the question.
         Raises NotFound, Forbidden, Conflict (`already_resolved`, `nothing_held`, `not_applicable`).
         """
 
@@ -103,14 +106,22 @@ def _ask_again(tx: Transaction, attempt: PaymentAttempt) -> None:
 
 def _give_back(tx: Transaction, decision: Decision, order: Order, payment: Payment, *, by: str) -> None:
     """Money the order counts as its own goes back as a plain refund; what came besides, as a surplus."""
+    asked = tx.find(Refund, decision.subject_id)
+    if asked is not None and asked.status in OPEN_REFUND:
+        send_again(tx, tx.lock(Refund, asked.id))
+        return
     attempt = _attempt_of(tx, decision, payment)
     held = attempt.captured_minor - attempt.refund_reserved_minor
     own = payment.refundable_minor if attempt.application == "applied" else 0
     is_own = attempt.application == "applied" and decision.kind != DecisionKind.OVERPAID
+    is_own = is_own and not (asked is not None and asked.is_surplus)
     amount = min(held, own) if is_own else held - own
+    if asked is not None:
+        amount = min(amount, asked.amount_minor)
     if amount <= 0:
         raise Conflict("No money is held there; it has been given back or is on its way.", code="nothing_held")
-    if not is_own and any(one.attempt_id == attempt.id and one.is_surplus for one in tx.refunds_of(payment.id)):
+    surplus = [one for one in tx.refunds_of(payment.id) if one.attempt_id == attempt.id and one.is_surplus]
+    if not is_own and any(one.status != RefundStatus.FAILED for one in surplus):
         raise Conflict("This surplus has a refund already; see to that one.", code="refund_exists")
     reserve(
         tx,

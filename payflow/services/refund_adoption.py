@@ -25,7 +25,7 @@ from payflow.models.webhook_event import WebhookEvent
 from payflow.services.decisions import open_decision
 from payflow.services.payment import attempt_ref, lock_attempt
 from payflow.services.refund import reserve
-from payflow.services.refund_calls import apply_refund_result
+from payflow.services.refund_calls import apply_refund_result, count_as_made, is_made_by_hand
 from payflow.services.side_by_side import SideBySide
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
@@ -99,6 +99,7 @@ def _bring_in_line(
         return
     ours = [refund for refund in tx.refunds_of(payment.id) if refund.attempt_id == attempt.id]
     foreign = [one for one in _settle_ours(tx, ours, listed) if attempt.captured_minor]
+    foreign = [one for one in foreign if not _is_ours_made_by_hand(tx, ours, one)]
     unclear = [one for one in foreign if _may_be_ours(ours, one)]
     for result in foreign:
         if result in unclear:
@@ -144,6 +145,15 @@ def _ours(refunds: Sequence[Refund], result: RefundResult) -> Refund | None:
         if refund.gateway_refund_id is not None and refund.gateway_refund_id == result.gateway_refund_id:
             return refund
     return None
+
+
+def _is_ours_made_by_hand(tx: Transaction, ours: Sequence[Refund], result: RefundResult) -> bool:
+    """Whether a refund of ours that was not sent yet was made by hand instead; then it counts as made."""
+    for refund in ours:
+        if _is_unsent(refund) and refund.submitted_at is None and is_made_by_hand(result, refund.amount, ()):
+            count_as_made(tx, tx.lock(Refund, refund.id), result)
+            return True
+    return False
 
 
 def _may_be_ours(refunds: Sequence[Refund], result: RefundResult) -> bool:

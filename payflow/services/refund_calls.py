@@ -7,7 +7,7 @@ again" still gives money back twice when the first request is merely slow).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,6 +15,7 @@ from functools import partial
 from payflow import logs
 from payflow.core.clock import Clock
 from payflow.core.errors import (
+    Conflict,
     GatewayError,
     GatewayLeftAlone,
     GatewayRejected,
@@ -23,13 +24,14 @@ from payflow.core.errors import (
     OutcomeUnknown,
     PayflowError,
 )
+from payflow.core.money import Money
 from payflow.core.polling import GATEWAY_BACKOFF, REFUND_POLL_PLAN, PollPlan
 from payflow.core.states import OPEN_REFUND, RefundStatus
 from payflow.gateways.base import Gateway, Outcome, RefundRef, RefundRequest, RefundResult
 from payflow.gateways.calls import About, concerning
 from payflow.models.decision import DecisionAction, DecisionKind
 from payflow.models.payment import Payment, PaymentAttempt
-from payflow.models.refund import Refund
+from payflow.models.refund import Approval, Refund
 from payflow.services.decisions import open_decision
 from payflow.services.gateway_calls import BATCH, CALL_LEASE_SECONDS
 from payflow.services.payment import attempt_ref
@@ -41,6 +43,8 @@ _log = logs.get(__name__)
 _PLAN = PollPlan(REFUND_POLL_PLAN)
 REQUEST_MAY_LIVE_SECONDS = 600
 """A request that timed out here may still arrive there for this long."""
+LOOK_FIRST_SECONDS = 60
+"""One that waited so long may have been made by hand meanwhile: the gateway's list is read before it is sent."""
 MAX_SENDS = 2
 DISPUTE_WAIT_HOURS = 6
 
@@ -52,6 +56,9 @@ class _Job:
     attempt_id: str
     request: RefundRequest
     gateway_refund_id: str | None
+    others: frozenset[str]
+    """The gateway's ids of the try's other refunds."""
+    has_waited: bool
     sent_before: bool
     may_send_again: bool
     seen_due: datetime | None
@@ -61,6 +68,16 @@ class NotFoundYet(PayflowError):
     """The gateway's list does not show the refund; too early to say it never arrived."""
 
     code = "refund_not_found_yet"
+
+
+class MadeByHand(PayflowError):
+    """The gateway's list shows a refund of the same sum that nobody here has sent."""
+
+    code = "refund_made_by_hand"
+
+    def __init__(self, result: RefundResult) -> None:
+        super().__init__()
+        self.result = result
 
 
 class RefundCalls:
@@ -74,19 +91,13 @@ class RefundCalls:
     def submit(self, gateway: str, ids: Sequence[str] | None = None) -> list[str]:
         """Send refunds that wait for it; ids of the orders concerned."""
         where = (Refund.gateway_refund_id.is_(None), Refund.due_at.is_not(None))
-        return self._drive(gateway, ids, where, self._send)
+        return self._drive(gateway, ids, where)
 
     def verify(self, gateway: str, ids: Sequence[str] | None = None) -> list[str]:
         """Ask what became of refunds the gateway has; ids of the orders concerned."""
-        return self._drive(gateway, ids, (Refund.gateway_refund_id.is_not(None),), self._ask)
+        return self._drive(gateway, ids, (Refund.gateway_refund_id.is_not(None),))
 
-    def _drive(
-        self,
-        gateway: str,
-        ids: Sequence[str] | None,
-        where: tuple[object, ...],
-        call: Callable[[Gateway, _Job], RefundResult],
-    ) -> list[str]:
+    def _drive(self, gateway: str, ids: Sequence[str] | None, where: tuple[object, ...]) -> list[str]:
         if gateway not in self._gateways:
             return []
 
@@ -106,6 +117,7 @@ class RefundCalls:
 
         def called(job: _Job) -> RefundResult:
             with concerning(About(job.order_id, job.attempt_id, job.refund_id)):
+                call = self._ask if job.gateway_refund_id else self._send  # it may have got its id since the claim
                 return call(self._gateways[gateway], job)
 
         answers = self._side_by_side.run(gateway, called, jobs)
@@ -122,16 +134,20 @@ class RefundCalls:
         return [job.order_id for job in jobs]
 
     def _send(self, gateway: Gateway, job: _Job) -> RefundResult:
-        """The request; after one whose answer was lost, the gateway's list is asked first."""
-        if not job.sent_before or gateway.refund_is_idempotent:
+        """The request; the gateway's list is read first after one whose answer was lost, and after a long wait."""
+        may_be_there = job.sent_before and not gateway.refund_is_idempotent
+        if not may_be_there and not job.has_waited:
             return gateway.refund(job.request)
         listed = gateway.list_refunds(job.request.attempt)
         ours = [found for found in listed if found.refund_id == job.refund_id]
         if ours:
             return ours[0]
-        if job.may_send_again and not any(
-            found.refund_id is None and found.amount == job.request.amount for found in listed
-        ):
+        nobodys = [found for found in listed if is_made_by_hand(found, job.request.amount, job.others)]
+        if not may_be_there:
+            if nobodys:
+                raise MadeByHand(nobodys[0])
+            return gateway.refund(job.request)
+        if job.may_send_again and not nobodys:
             return gateway.refund(job.request)
         raise NotFoundYet
 
@@ -144,6 +160,16 @@ class RefundCalls:
                 gateway_refund_id=job.gateway_refund_id,
             )
         )
+
+
+def is_made_by_hand(result: RefundResult, amount: Money, known_ids: Collection[str]) -> bool:
+    """Whether it is a refund of this sum that bears no sign of us and belongs to none of ours."""
+    return (
+        result.refund_id is None
+        and result.amount == amount
+        and result.gateway_refund_id not in known_ids
+        and result.outcome is not Outcome.FAILED
+    )
 
 
 def _prepare(tx: Transaction, *, refund_id: str, seen_due: datetime | None) -> _Job | None:
@@ -177,6 +203,10 @@ def _prepare(tx: Transaction, *, refund_id: str, seen_due: datetime | None) -> _
             reason=refund.reason,
         ),
         gateway_refund_id=refund.gateway_refund_id,
+        others=frozenset(
+            one.gateway_refund_id for one in tx.refunds_of(refund.payment_id) if one.gateway_refund_id is not None
+        ),
+        has_waited=tx.act.at - refund.created_at >= timedelta(seconds=LOOK_FIRST_SECONDS),
         sent_before=sent_before,
         may_send_again=may_send_again,
         seen_due=seen_due,
@@ -195,6 +225,8 @@ def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -
     tx.touched_order(refund.user_id, refund.workspace_id)
     if isinstance(answer, RefundResult):
         apply_refund_result(tx, refund, answer, seen_due=job.seen_due)
+    elif isinstance(answer, MadeByHand):
+        count_as_made(tx, refund, answer.result)
     elif isinstance(answer, NotFoundYet):
         _not_found(tx, refund)
     elif isinstance(answer, InvalidInput) or (isinstance(answer, GatewayRejected) and not job.gateway_refund_id):
@@ -248,6 +280,33 @@ def apply_refund_result(tx: Transaction, refund: Refund, result: RefundResult, *
     refund.settle_due(due_at, seen=seen_due)
 
 
+def send_again(tx: Transaction, refund: Refund) -> None:
+    """A person has looked: an open refund is sent now, or asked about where the gateway has it. Raises Conflict while
+    it waits for approval."""
+    if refund.approval == Approval.WAITING:
+        raise Conflict("The refund waits for approval; approve it.", code="not_applicable")
+    bound = timedelta(seconds=REQUEST_MAY_LIVE_SECONDS)
+    if refund.gateway_refund_id is None and refund.submitted_at and tx.act.at >= refund.submitted_at + bound:
+        refund.submitted_at, refund.poll_step = None, 0
+    refund.tries, refund.needs_attention = 0, False
+    refund.owe_now(tx.act.at)
+    kind = "verify" if refund.gateway_refund_id else "submit"
+    tx.ring(f"refunds.{kind}:{refund.gateway}")
+
+
+def count_as_made(tx: Transaction, refund: Refund, result: RefundResult) -> None:
+    """One of the same sum was made by hand before this one was sent: it is this one, and nothing is sent any more.
+
+    Somebody is told, for it may have been meant besides. Order and payment locked by the caller.
+    """
+    if refund.approval == Approval.WAITING:
+        refund.approval, refund.approved_by = Approval.APPROVED.value, f"gateway:{refund.gateway}"
+    refund.submitted_at, refund.claimed_until = refund.submitted_at or tx.act.at, None
+    detail = "Before it was sent, one of the same sum was made at the gateway by hand. It counts as this one."
+    _ask_person(tx, refund, DecisionKind.REFUND_UNKNOWN, detail, suggested=DecisionAction.ACCEPT)
+    apply_refund_result(tx, refund, result, seen_due=refund.due_at)
+
+
 def _rejected(tx: Transaction, refund: Refund, answer: GatewayRejected | InvalidInput) -> None:
     """Refused there, or here because the gateway could never make it: the money is still with us."""
     fail_refund(tx, refund, error=answer.detail)
@@ -273,11 +332,16 @@ def _not_found(tx: Transaction, refund: Refund) -> None:
     _ask_person(tx, refund, DecisionKind.REFUND_UNKNOWN, "It is not clear whether the gateway has made this refund.")
 
 
-def _ask_person(tx: Transaction, refund: Refund, kind: DecisionKind, detail: str) -> None:
+def _ask_person(
+    tx: Transaction,
+    refund: Refund,
+    kind: DecisionKind,
+    detail: str,
+    *,
+    suggested: DecisionAction = DecisionAction.REFUND,
+) -> None:
     order = tx.lock_order(refund.order_id)
-    open_decision(
-        tx, kind, subject_id=refund.id, order=order, money=refund.amount, detail=detail, suggested=DecisionAction.REFUND
-    )
+    open_decision(tx, kind, subject_id=refund.id, order=order, money=refund.amount, detail=detail, suggested=suggested)
     _log.error("a refund needs a person", action="refund.needs_person", refund_id=refund.id, kind=kind.value)
 
 

@@ -1,0 +1,200 @@
+"""People who help themselves at the gateway, and people who are asked here: one refund stays one refund."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import update
+
+from payflow.models.access import Workspace
+from payflow.models.decision import Decision, DecisionAction, DecisionKind
+from payflow.models.refund import Refund, RefundReason
+from payflow.services.decision_desk import DecisionDesk
+from payflow.services.refund_calls import REQUEST_MAY_LIVE_SECONDS
+from tests.house import ADA, ADMIN, OPERATOR, WORKSPACE, House
+
+pytestmark = pytest.mark.usefixtures("sound_in_the_end")
+GATEWAYS = ("paystack", "flutterwave", "stripe")
+every_gateway = pytest.mark.parametrize("gateway", GATEWAYS)
+
+
+def returned(house: House, order_id: str) -> int:
+    """What the gateway has given back of an order's payment."""
+    (attempt,) = house.attempts(order_id)
+    found = house.control("GET", f"/sandbox/charges?reference={attempt.reference}")["by_reference"]
+    return int(found[attempt.reference]["returned_minor"])
+
+
+def by_hand(house: House, order_id: str, minor: int) -> None:
+    """Somebody gives money back in the gateway's dashboard."""
+    (attempt,) = house.attempts(order_id)
+    house.fault("dashboard_refund", reference=attempt.reference, params={"amount": minor})
+    house.clock.advance(10)
+    house.control("GET", "/sandbox/refunds")  # it is through there
+
+
+def told(house: House, gateway: str) -> None:
+    """Every webhook arrives; Flutterwave sends none of refunds, so its list is read as reconciliation does."""
+    for row in house.webhooks():
+        house.receive(row, gateway)
+    house.drain()
+    if gateway == "flutterwave":
+        attempt_ids = [one.attempt_id for one in house.rows(Refund)]
+        house.container.refund_adoption.look(gateway, attempt_ids)
+        house.drain()
+
+
+def ask(house: House, order_id: str, minor: int = 50_000) -> Refund:
+    """A customer asks for some of it back."""
+    payment_id = house.payment_row(order_id).id
+    house.container.refunds.request_refund(ADA, payment_id, amount_minor=minor, reason=RefundReason.OTHER)
+    house.drain()
+    return house.refunds(order_id)[-1]
+
+
+def needs_approval(house: House) -> None:
+    with house.container.engine.begin() as connection:
+        policy = update(Workspace).where(Workspace.id == WORKSPACE)
+        connection.execute(policy.values(refund_needs_approval=True))
+
+
+def questions(house: House) -> list[tuple[str, str, bool]]:
+    return [(one.kind, one.suggested_action, one.resolved_at is None) for one in house.rows(Decision)]
+
+
+def decide(house: House, kind: DecisionKind, action: DecisionAction) -> None:
+    (asked,) = [one for one in house.rows(Decision) if one.kind == kind]
+    DecisionDesk(house.container.units).resolve(OPERATOR, asked.id, action)
+    house.drain()
+
+
+@every_gateway
+@pytest.mark.parametrize("is_told", [True, False], ids=["told", "untold"])
+def test_a_refund_the_balance_held_up_and_somebody_made_by_hand_goes_back_once(
+    house: House, gateway: str, is_told: bool
+) -> None:
+    """The person who was asked makes it at the gateway itself. Told of it or not, ours counts as that one."""
+    order_id = house.paid(gateway=gateway)
+    house.fault("refund_no_balance", operation="refund", times=1)
+    assert ask(house, order_id).needs_attention
+    by_hand(house, order_id, 50_000)
+    if is_told:
+        told(house, gateway)
+    for _ in range(4):
+        house.later(3_700)
+    assert returned(house, order_id) == 50_000
+    (refund,) = house.refunds(order_id)
+    assert (refund.source, refund.status, refund.amount_minor) == ("api", "completed", 50_000)
+    assert house.payment_row(order_id).refunded_minor == 50_000
+    assert (DecisionKind.REFUND_UNKNOWN, DecisionAction.ACCEPT, True) in questions(house)
+    for kind in (DecisionKind.REFUND_UNKNOWN, DecisionKind.REFUND_NEEDS_ATTENTION):
+        decide(house, kind, DecisionAction.IGNORE)
+
+
+@every_gateway
+@pytest.mark.parametrize("is_told", [True, False], ids=["told", "untold"])
+def test_a_refund_that_waited_for_approval_and_was_made_by_hand_goes_back_once(
+    house: House, gateway: str, is_told: bool
+) -> None:
+    """Approving it then, or having approved it before anybody looked, sends nothing more."""
+    order_id = house.paid(gateway=gateway)
+    needs_approval(house)
+    refund = ask(house, order_id)
+    by_hand(house, order_id, 50_000)
+    if is_told:
+        told(house, gateway)
+        assert house.refunds(order_id)[0].approved_by == f"gateway:{gateway}"
+    house.later(120)
+    house.container.refunds.approve(ADMIN, refund.id)
+    house.drain()
+    house.later(60)
+    assert returned(house, order_id) == 50_000
+    (refund,) = house.refunds(order_id)
+    assert (refund.source, refund.status, refund.approval) == ("api", "completed", "approved")
+    decide(house, DecisionKind.REFUND_UNKNOWN, DecisionAction.ACCEPT)
+
+
+def test_one_of_another_sum_made_by_hand_stands_beside_ours(house: House) -> None:
+    """It is a refund of its own, and ours goes out when it is approved."""
+    order_id = house.paid()
+    needs_approval(house)
+    refund = ask(house, order_id)
+    by_hand(house, order_id, 20_000)
+    told(house, "paystack")
+    house.container.refunds.approve(ADMIN, refund.id)
+    house.drain()
+    house.later(60)
+    found = sorted((one.source, one.status, one.amount_minor) for one in house.refunds(order_id))
+    assert found == [("api", "completed", 50_000), ("gateway", "completed", 20_000)]
+    assert returned(house, order_id) == 70_000
+    assert questions(house) == []
+
+
+def test_one_made_by_hand_beside_ours_can_still_be_meant_so(house: House) -> None:
+    """The question's other answer gives the sum back once more, and no more than the sum."""
+    order_id = house.paid()
+    needs_approval(house)
+    ask(house, order_id)
+    by_hand(house, order_id, 50_000)
+    told(house, "paystack")
+    decide(house, DecisionKind.REFUND_UNKNOWN, DecisionAction.REFUND)
+    house.later(60)
+    assert returned(house, order_id) == 100_000
+    assert [one.status for one in house.refunds(order_id)] == ["completed", "completed"]
+
+
+def test_a_part_that_failed_is_given_back_as_that_part(house: House) -> None:
+    """One press on a failed refund of 500.00 gives back 500.00, not all that the payment still holds."""
+    order_id = house.paid()
+    house.fault("refund_fails", operation="refund")
+    ask(house, order_id)
+    house.later(60)
+    assert house.refunds(order_id)[0].status == "failed"
+    decide(house, DecisionKind.REFUND_FAILED, DecisionAction.REFUND)
+    house.later(60)
+    assert [(one.status, one.amount_minor) for one in house.refunds(order_id)] == [
+        ("failed", 50_000),
+        ("completed", 50_000),
+    ]
+    assert returned(house, order_id) == 50_000
+
+
+def test_one_press_on_an_open_refund_sends_that_one(house: House) -> None:
+    """The balance was topped up: the refund that waits goes out now; there is no second one."""
+    order_id = house.paid()
+    house.fault("refund_no_balance", operation="refund", times=1)
+    ask(house, order_id)
+    decide(house, DecisionKind.REFUND_NEEDS_ATTENTION, DecisionAction.REFUND)
+    house.later(60)
+    assert [(one.status, one.amount_minor) for one in house.refunds(order_id)] == [("completed", 50_000)]
+    assert returned(house, order_id) == 50_000
+
+
+def test_pressing_while_the_request_may_be_on_its_way_looks_before_it_sends(house: House) -> None:
+    """Its answer was lost a moment ago: the list is asked, nothing is sent on the strength of a button."""
+    order_id = house.paid()
+    house.fault("refund_no_balance", operation="refund", times=1)
+    ask(house, order_id)
+    house.fault("timeout_after_effect", operation="refund", times=1)
+    house.later(3_700)
+    assert house.refunds(order_id)[0].submitted_at is not None
+    decide(house, DecisionKind.REFUND_NEEDS_ATTENTION, DecisionAction.REFUND)
+    house.later(REQUEST_MAY_LIVE_SECONDS + 60)
+    assert [(one.status, one.amount_minor) for one in house.refunds(order_id)] == [("completed", 50_000)]
+    assert returned(house, order_id) == 50_000
+
+
+def test_a_surplus_whose_refund_failed_is_given_back_anew(house: House) -> None:
+    """The order's own money stays where it is."""
+    order_id, reference = house.initiated()
+    house.fault("wrong_amount", reference=reference, params={"delta": 50_000})
+    house.fault("refund_fails", operation="refund")
+    house.pay(reference)
+    house.ask(reference)
+    house.drain()
+    house.later(60)
+    assert [(one.source, one.status) for one in house.refunds(order_id)] == [("surplus", "failed")]
+    decide(house, DecisionKind.REFUND_FAILED, DecisionAction.REFUND)
+    house.later(60)
+    found = [(one.source, one.status, one.amount_minor) for one in house.refunds(order_id)]
+    assert found == [("surplus", "failed", 50_000), ("surplus", "completed", 50_000)]
+    assert (returned(house, order_id), house.payment_row(order_id).refunded_minor) == (50_000, 0)
