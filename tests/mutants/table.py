@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 JOURNEYS = "tests/integration/test_journeys.py::test_"
 GATEWAY = "tests/integration/test_faults_at_the_gateway.py::test_"
+BY_HAND = "tests/integration/test_refunds_by_hand.py::test_a_refund_"
 AFTERWARDS = "tests/integration/test_faults_after_payment.py::test_"
 OVERLAP = "tests/integration/test_overlapping_workers.py::test_"
 REFUSES = "tests/integration/test_database_refuses.py::test_"
@@ -165,9 +166,25 @@ MUTANTS: tuple[Mutant, ...] = (
         "probe before a lost refund is repeated",
         "the request is sent again without looking at the gateway's list",
         "payflow/services/refund_calls.py",
-        "if not job.sent_before or gateway.refund_is_idempotent:",
+        "if not may_be_there and not job.has_waited:",
         "if job.order_id:",
         (f"{AFTERWARDS}refund_whose_answer_was_lost_is_found_not_repeated",),
+    ),
+    Mutant(
+        "a refund that waited is looked for before it is sent",
+        "it is sent although somebody made it by hand meanwhile",
+        "payflow/services/refund_calls.py",
+        "has_waited=tx.act.at - refund.created_at >= timedelta(seconds=LOOK_FIRST_SECONDS),",
+        "has_waited=False,",
+        (f"{BY_HAND}the_balance_held_up_and_somebody_made_by_hand_goes_back_once",),
+    ),
+    Mutant(
+        "a refund made by hand counts as ours that was not sent",
+        "it is recorded beside ours, and ours goes out as well",
+        "payflow/services/refund_adoption.py",
+        "if _is_unsent(refund) and refund.submitted_at is None and",
+        "if refund.submitted_at is None and not refund.id and",
+        (f"{BY_HAND}that_waited_for_approval_and_was_made_by_hand_goes_back_once",),
     ),
     Mutant(
         "a refund is repeated only when the first cannot be alive",
