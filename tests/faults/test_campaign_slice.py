@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete, text, update
 
+from payflow.models.notification import Notification
 from tests.faults.campaign.customers import PRICE_MINOR, Track
 from tests.faults.campaign.faults import FAULTS
 from tests.faults.campaign.report import Row
@@ -64,6 +65,20 @@ def test_a_webhook_nobody_received_is_found(campaign: Campaign) -> None:
     arrived[:] = [one for one in arrived if one.body["data"].get("order_id") != track.order_id]
     verdict = campaign.oracle.judge([track], [])
     assert any("counts as delivered" in one for one in verdict.lost), verdict.sentences()
+
+
+def test_a_letter_nobody_wrote_or_everybody_gave_up_is_found(campaign: Campaign) -> None:
+    """A letter whose row is missing is told as lost, and one that is sent no longer too."""
+    missing, parked = _paid(campaign), _paid(campaign)
+    campaign.stage.live.wait_for(lambda: not campaign.oracle.unsettled([missing, parked]), 60, "all is told")
+    mail = Notification.channel == "email"
+    with campaign.stage.live.container.engine.begin() as connection:
+        connection.execute(delete(Notification).where(mail, Notification.order_id == missing.order_id))
+        given_up = update(Notification).where(mail, Notification.order_id == parked.order_id)
+        connection.execute(given_up.values(parked_at=Notification.sent_at, sent_at=None))
+    verdict = campaign.oracle.judge([missing, parked], [])
+    assert any(f"{missing.order_id} by email" in one for one in verdict.lost), verdict.sentences()
+    assert any("was given up" in one for one in verdict.lost), verdict.sentences()
 
 
 def test_a_planted_double_is_found(campaign: Campaign) -> None:

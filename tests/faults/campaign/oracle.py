@@ -144,12 +144,16 @@ class Oracle:
         found.lost += [f"letter {one.id} counts as sent" for one in sent if not self._letters[one.id]]
         repeated = sum(count - 1 for count in self._letters.values() if count > 1)
         found.letters_repeated, self._repeated_before = repeated - self._repeated_before, repeated
-        told = {(one.order_id, one.event) for one in books.messages if one.channel == Channel.IN_APP}
+        found.lost += [f"letter {one.id} was given up" for one in books.messages if one.parked_at is not None]
+        found.lost += [f"event {one.type} {one.id} was given up" for one in books.events if one.parked_at is not None]
+        told = {(one.order_id, one.event, one.channel) for one in books.messages}
         for event, ids in (
             ("PAYMENT_COMPLETED", {one.id for one in books.orders.values() if one.completed_at is not None}),
             ("REFUND_COMPLETED", {one.order_id for one in books.refunds.values() if one.status == "completed"}),
         ):
-            found.lost += [f"nobody was told {event} of order {one}" for one in ids if (one, event) not in told]
+            for channel in (Channel.IN_APP, Channel.EMAIL):
+                untold = [one for one in ids if (one, event, channel) not in told]
+                found.lost += [f"nobody was told {event} of order {one} by {channel}" for one in untold]
 
     def _judge_webhooks(self, books: Books, found: Verdict) -> None:
         """What counts as delivered was taken by the receiver, and each time it was the same."""
