@@ -47,6 +47,8 @@ class Server:
     """How long a start may take."""
     data: Path | None = None
     """What is deleted to have it start empty."""
+    control: Callable[..., None] | None = None
+    """Its control program, with these words."""
 
 
 def postgres(folder: Path, *, keeps_commits: bool = False) -> list[Server]:
@@ -113,20 +115,34 @@ def rabbitmq(folder: Path) -> list[Server]:
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
     }
-    ask = [str(programs / "rabbitmqctl"), "-q", "-n", node, "await_startup", "--timeout", "60"]
+
+    def control(*words: str) -> None:
+        command = _as_user([str(programs / "rabbitmqctl"), "-q", "-n", node, *words], "rabbitmq")
+        subprocess.run(command, env=environ, capture_output=True, check=True)
 
     def is_up() -> bool:
-        if not _listens(port):
-            return False
-        prepared = _as_user(ask, "rabbitmq")
-        return subprocess.run(prepared, env=environ, capture_output=True, check=False).returncode == 0
+        with contextlib.suppress(subprocess.CalledProcessError):
+            if _listens(port):
+                control("await_startup", "--timeout", "60")
+                return True
+        return False
 
     names = _in(folder, [_program("epmd"), "-port", str(name_port), "-address", HOST], user="rabbitmq", environ=environ)
     broker = _in(folder, [str(programs / "rabbitmq-server")], user="rabbitmq", environ=environ)
     address = f"amqp://guest:guest@{HOST}:{port}//"
     return [
         Server("epmd", names, lambda: _listens(name_port)),
-        Server("rabbitmq", broker, is_up, BROKER, address, stop=signal.SIGKILL, seconds=90, data=folder / "mnesia"),
+        Server(
+            "rabbitmq",
+            broker,
+            is_up,
+            BROKER,
+            address,
+            stop=signal.SIGKILL,
+            seconds=90,
+            data=folder / "mnesia",
+            control=control,
+        ),
     ]
 
 

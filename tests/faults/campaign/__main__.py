@@ -17,11 +17,13 @@ from payflow.failpoints import POINTS
 from tests import servers
 from tests.faults.campaign import NAIVE_BUILDS
 from tests.faults.campaign.faults import FAULTS
+from tests.faults.campaign.page import page
 from tests.faults.campaign.report import Row, heading, table, total, write_json
 from tests.faults.campaign.runner import Campaign, keep_logs
 from tests.faults.campaign.stage import STACKS, Stage, busy_standard_ports, left_running
 
 ROOT = Path(__file__).resolve().parents[3]
+PAGE = ROOT / "docs" / "fault-campaign.md"
 _WIDTH = 44
 
 
@@ -33,11 +35,14 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{fault.name:<32} {fault.does}  ({', '.join(fault.stacks)})")
         print(*POINTS, sep="\n")
         return 0
+    results = Path(given.results).resolve()
+    if given.write:
+        PAGE.write_text(page(results), encoding="utf-8")
+        return 0
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     stacks = [given.stack] if given.stack else _installed()
     seed = given.seed if given.seed is not None else SystemRandom().randrange(1 << 32)
     print(f"seed {seed}; stacks {', '.join(stacks)}", flush=True)
-    results = Path(given.results).resolve()
     is_clean, text = True, ""
     before, places = busy_standard_ports(), list[Path]()
     try:
@@ -74,13 +79,14 @@ def _run_stack(
                 keep_logs(stage, results / f"{stack}-logs")
             about = {
                 "stack": stack,
+                "random_seconds": given.random,
                 "seed": seed,
                 "naive": given.naive,
                 "at": datetime.now(UTC).isoformat(timespec="seconds"),
                 "seconds": round(time.monotonic() - began),
                 "limit_seconds": given.limit,
             }
-            write_json(results / f"{stack}.json", about=about, rows=rows)
+            write_json(results / f"{stack}{'-random' if given.random else ''}.json", about=about, rows=rows)
     return rows, bool(rows) and total(rows).is_clean
 
 
@@ -141,6 +147,7 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--limit", type=float, default=180, help="seconds until everything must be settled")
     options.add_argument("--naive", choices=NAIVE_BUILDS, help="workers with a usual mistake, to see that it is found")
     options.add_argument("--results", default=ROOT / "tests" / "faults" / "results", help="where the JSON and logs go")
+    options.add_argument("--write", action="store_true", help="write docs/fault-campaign.md from --results, and end")
     options.add_argument("--list", action="store_true", help="name all faults and fail-points, and end")
     return options
 

@@ -46,10 +46,13 @@ _TABLE = (
     Fault("broker.silent", "The line to the broker open and dead for seven seconds.", do.freeze_line),
     Fault("broker.cut", "All connections to the broker cut, six times.", do.cut_line),
     Fault("broker.answers_lost", "One answer of the broker in twenty lost with its connection.", do.lose_answers),
+    Fault("broker.repeated", "What waits, ten times over, the last first.", do.repeat_and_shuffle, REDIS_LIKE),
+    Fault("broker.alarm", "RabbitMQ's memory alarm for six seconds.", do.raise_memory_alarm, ("rabbitmq",)),
     Fault("broker.full", "The broker has no memory left for six seconds.", do.full, REDIS_LIKE),
     Fault("broker.poisoned", "Unknown task, broken JSON and garbage in a queue.", do.poison, REDIS_LIKE),
     Fault("database.restarted", "Immediate shutdown of PostgreSQL, twice.", do.restart_database, POSTGRES),
     Fault("database.cut", "Random backends terminated for six seconds.", do.terminate_connections, POSTGRES),
+    Fault("database.full", "All connections taken by somebody else.", do.take_all_connections, POSTGRES),
     Fault("database.deadlocks", "Rows locked in the other order for eight seconds.", do.deadlocks, POSTGRES),
     Fault(
         "database.locked", "SQLite write-locked by another process, twice three seconds.", do.lock_sqlite, ("sqlite",)
@@ -77,6 +80,7 @@ _TABLE = (
     Fault("gateway.refusing", "Half the connections reset.", planted(often("refuse_connection", 0.5))),
     Fault("gateway.not_found", "Half the questions: not found.", planted(often("not_found_on_verify", 0.5))),
     Fault("gateway.odd_words", "Half the questions: a word nobody knows.", planted(often("unknown_status", 0.5))),
+    Fault("gateway.by_hand", "Refunds made in the gateways' dashboards.", do.give_back_by_hand),
     Fault("webhooks.ten_times", "Every webhook ten times at once.", planted(often("webhook_duplicate", 1, n=10))),
     Fault("webhooks.permuted", "Webhooks after the next one.", planted(often("webhook_out_of_order", 0.5, seconds=4))),
     Fault("webhooks.missing", "No webhook comes.", planted(often("webhook_missing", 1))),

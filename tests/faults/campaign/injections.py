@@ -15,10 +15,10 @@ from typing import Any
 
 import redis
 import requests
-from sqlalchemy import create_engine, text
+from sqlalchemy import NullPool, create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from tests.faults.campaign.customers import GATEWAYS, Crowd
+from tests.faults.campaign.customers import GATEWAYS, PRICE_MINOR, Crowd, Track
 from tests.faults.campaign.stage import Stage
 from tests.live import Live
 
@@ -167,6 +167,28 @@ def lose_answers(scene: Scene) -> None:
     scene.stage.proxy.weather.lose_answers = 0.0
 
 
+def repeat_and_shuffle(scene: Scene) -> None:
+    """What piles up while nobody works is put back ten times over, the last first."""
+    parts = ("money", "core")
+    for part in parts:
+        scene.stage.launcher.hold(part)
+    time.sleep(4)
+    with redis.Redis.from_url(scene.live.settings.broker_url) as client:
+        for queue in [key for key in client.scan_iter("payflow:*") if client.type(key) == b"list"]:
+            waiting = client.lrange(queue, 0, -1)
+            client.lpush(queue, *waiting * 9)
+    for part in parts:
+        scene.stage.launcher.resume(part)
+    time.sleep(2)
+
+
+def raise_memory_alarm(scene: Scene) -> None:
+    """RabbitMQ lets nobody publish while its memory alarm is on."""
+    scene.stage.control_server("rabbitmq", "set_vm_memory_high_watermark", "0")
+    time.sleep(6)
+    scene.stage.control_server("rabbitmq", "set_vm_memory_high_watermark", "0.4")
+
+
 def full(scene: Scene) -> None:
     with redis.Redis.from_url(scene.live.settings.broker_url) as client:
         client.config_set("maxmemory", "1mb")
@@ -206,6 +228,25 @@ def terminate_connections(scene: Scene) -> None:
                 connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
         time.sleep(0.4)
     engine.dispose()
+
+
+def take_all_connections(scene: Scene) -> None:
+    """Somebody ends all of payflow's connections and takes what is left himself, for six seconds."""
+    me = {"application_name": "hog"}
+    engine = create_engine(
+        scene.live.container.engine.url, isolation_level="AUTOCOMMIT", poolclass=NullPool, connect_args=me
+    )
+    others = text(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name <> 'hog'"
+    )
+    over = time.monotonic() + 6
+    with contextlib.ExitStack() as held:
+        while time.monotonic() < over:
+            try:
+                held.enter_context(engine.connect()).execute(others)
+            except SQLAlchemyError:  # all are taken
+                time.sleep(0.1)
 
 
 def deadlocks(scene: Scene) -> None:
@@ -258,6 +299,21 @@ def planted(*plans: dict[str, Any]) -> Inject:
             scene.crowd.control("DELETE", f"/sandbox/faults/{plan_id}")
 
     return inject
+
+
+def give_back_by_hand(scene: Scene) -> None:
+    """Staff give money back in the dashboards of the gateways that tell of it."""
+
+    def act(track: Track) -> None:
+        scene.crowd.buy(track)
+        plan = {"fault": "dashboard_refund", "reference": track.paid_reference, "params": {"amount": PRICE_MINOR}}
+        scene.crowd.control("POST", "/sandbox/faults", plan)
+        track.kept_minor = track.paid_minor - PRICE_MINOR
+
+    for _ in range(4):
+        for gateway in ("paystack", "stripe"):
+            scene.crowd.begin(act, scene.crowd.arrive(gateway))
+        time.sleep(1)
 
 
 def gateway_down(scene: Scene) -> None:

@@ -30,10 +30,10 @@ from payflow.models.webhook_endpoint import WebhookDelivery
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.audit import breaches
 from tests.faults.campaign.customers import Track
+from tests.faults.campaign.report import KINDS
 from tests.live import Live
 from tests.receivers import OK, Receiver
 
-KINDS = ("lost", "doubled", "wrong", "stuck")
 _A_LONG_TIME = 10_000_000
 _OVERDUE_SECONDS = 120
 

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+KINDS = ("lost", "doubled", "wrong", "stuck")
 _COLUMNS = ("runs", "flight", "lost", "doubled", "wrong", "stuck", "seconds")
 
 

@@ -46,6 +46,7 @@ class Stage:
         self._skew = folder / "skew"
         self._servers: Supervisor = Supervisor(log_dir=folder / "logs", environ=dict(os.environ), say=self._whisper)
         self._data: dict[str, Path | None] = {}
+        self._controls: dict[str, Callable[..., None] | None] = {}
         self._embedded: EmbeddedBroker | None = None
         self._exits = contextlib.ExitStack()
         self.places = [folder]
@@ -127,6 +128,7 @@ class Stage:
     def _serve(self, server: Server) -> None:
         patience = 0.1 if server.stop == signal.SIGKILL else 5.0
         self._data[server.name] = server.data
+        self._controls[server.name] = server.control
         self._servers.add(Part(server.name, server.command, server.is_up, 1, patience))
         self._until(lambda: self._servers.is_ready(server.name), server.seconds, f"{server.name} is up")
 
@@ -161,6 +163,12 @@ class Stage:
 
     def signal_server(self, name: str, number: signal.Signals) -> None:
         self._servers.kill(name, number)
+
+    def control_server(self, name: str, *words: str) -> None:
+        """Tell a server something through its own control program."""
+        control = self._controls[name]
+        assert control is not None, name
+        control(*words)
 
     # -- payflow's processes -------------------------------------------------------------------------------------
 
