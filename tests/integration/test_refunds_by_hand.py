@@ -169,6 +169,22 @@ def test_one_press_on_an_open_refund_sends_that_one(house: House) -> None:
     assert returned(house, order_id) == 50_000
 
 
+@pytest.mark.parametrize("gateway", ["paystack", "flutterwave"])
+def test_one_press_on_an_unclear_refund_takes_the_one_made_by_hand(house: House, gateway: str) -> None:
+    """Both requests were lost on their way; somebody made it by hand and then presses, as the runbook says."""
+    order_id = house.paid(gateway=gateway)
+    house.fault("error_500", operation="refund", times=2)
+    ask(house, order_id)
+    for _ in range(30):
+        house.later(120)
+    assert questions(house) == [(DecisionKind.REFUND_UNKNOWN, DecisionAction.REFUND, True)]
+    by_hand(house, order_id, 50_000)
+    decide(house, DecisionKind.REFUND_UNKNOWN, DecisionAction.REFUND)
+    house.later(60)
+    assert [(one.status, one.amount_minor) for one in house.refunds(order_id)] == [("completed", 50_000)]
+    assert returned(house, order_id) == 50_000
+
+
 def test_pressing_while_the_request_may_be_on_its_way_looks_before_it_sends(house: House) -> None:
     """Its answer was lost a moment ago: the list is asked, nothing is sent on the strength of a button."""
     order_id = house.paid()
