@@ -319,16 +319,17 @@ class FlutterwaveGateway(Gateway):
         return {"from": f"{start:%Y-%m-%d}", "to": f"{end:%Y-%m-%d}"}
 
     def _rows(self, operation: str, path: str, query: Mapping[str, str]) -> list[tuple[dict[str, Any], Answer]]:
-        """Every row of a paged list, each once, all or nothing."""
+        """Every row of a paged list, each once, all or nothing: all there were when its first page was read."""
         found: dict[str, tuple[dict[str, Any], Answer]] = {}
         following: str | None = None
+        total: int | None = None
         for _ in range(_MOST_PAGES):
             answer, rows, following = self._page(operation, path, query, following)
             before = len(found)
+            total = whole_number(page_info(answer.body).get("total")) if total is None else total
             for row in rows:
                 found.setdefault(text_id(row.get("id")) or "", (row, answer))
             if len(found) == before or following is None:
-                total = whole_number(page_info(answer.body).get("total"))
                 if total is not None and len(found) < total:
                     raise self._odd(operation, answer, "The list is incomplete.")
                 return list(found.values())

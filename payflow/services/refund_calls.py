@@ -59,15 +59,30 @@ class _Job:
     others: frozenset[str]
     """The gateway's ids of the try's other refunds."""
     has_waited: bool
-    sent_before: bool
+    submitted_before: datetime | None
+    sends_before: int
     may_send_again: bool
     seen_due: datetime | None
+
+    @property
+    def sent_before(self) -> bool:
+        return self.submitted_before is not None
 
 
 class NotFoundYet(PayflowError):
     """The gateway's list does not show the refund; too early to say it never arrived."""
 
     code = "refund_not_found_yet"
+
+
+class NotSent(PayflowError):
+    """The gateway's list could not be read first, so nothing was sent."""
+
+    code = "refund_not_sent"
+
+    def __init__(self, error: GatewayError) -> None:
+        super().__init__(error.detail)
+        self.error = error
 
 
 class MadeByHand(PayflowError):
@@ -138,7 +153,10 @@ class RefundCalls:
         may_be_there = job.sent_before and not gateway.refund_is_idempotent
         if not may_be_there and not job.has_waited:
             return gateway.refund(job.request)
-        listed = gateway.list_refunds(job.request.attempt)
+        try:
+            listed = gateway.list_refunds(job.request.attempt)
+        except GatewayError as error:
+            raise NotSent(error) from error
         ours = [found for found in listed if found.refund_id == job.refund_id]
         if ours:
             return ours[0]
@@ -185,11 +203,11 @@ def _prepare(tx: Transaction, *, refund_id: str, seen_due: datetime | None) -> _
         refund.claimed_until, refund.due_at = None, tx.act.at + timedelta(hours=DISPUTE_WAIT_HOURS)
         return None
     attempt = tx.get(PaymentAttempt, refund.attempt_id)
-    sent_before = refund.submitted_at is not None
+    submitted_before, sends_before = refund.submitted_at, refund.poll_step
     bound = timedelta(seconds=REQUEST_MAY_LIVE_SECONDS)
-    grace_over = refund.submitted_at is not None and tx.act.at >= refund.submitted_at + bound
-    may_send_again = grace_over and refund.poll_step < MAX_SENDS
-    if not sent_before or may_send_again:
+    grace_over = submitted_before is not None and tx.act.at >= submitted_before + bound
+    may_send_again = grace_over and sends_before < MAX_SENDS
+    if submitted_before is None or may_send_again:
         refund.submitted_at = tx.act.at
         refund.poll_step += 1  # until the gateway has accepted it, this counts the requests sent
     return _Job(
@@ -207,7 +225,8 @@ def _prepare(tx: Transaction, *, refund_id: str, seen_due: datetime | None) -> _
             one.gateway_refund_id for one in tx.refunds_of(refund.payment_id) if one.gateway_refund_id is not None
         ),
         has_waited=tx.act.at - refund.created_at >= timedelta(seconds=LOOK_FIRST_SECONDS),
-        sent_before=sent_before,
+        submitted_before=submitted_before,
+        sends_before=sends_before,
         may_send_again=may_send_again,
         seen_due=seen_due,
     )
@@ -233,10 +252,9 @@ def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -
         _rejected(tx, refund, answer)
     elif isinstance(answer, GatewayUnavailable) and answer.code == "insufficient_balance":
         _balance_too_low(tx, refund, answer)
-    elif isinstance(answer, GatewayUnavailable):
-        if not job.sent_before:
-            refund.submitted_at, refund.poll_step = None, 0  # it did not act: the next request is the first one
-        _later(refund, tx.act.at, answer)
+    elif isinstance(answer, NotSent | GatewayUnavailable):  # it did not act: the next request counts as this one
+        refund.submitted_at, refund.poll_step = job.submitted_before, job.sends_before
+        _later(refund, tx.act.at, answer.error if isinstance(answer, NotSent) else answer)
     elif isinstance(answer, OutcomeUnknown):
         if refund.status == RefundStatus.PENDING:
             refund.move_to(RefundStatus.PROCESSING, tx.act, why="sent; the answer was lost")

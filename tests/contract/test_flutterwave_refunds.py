@@ -169,6 +169,21 @@ def test_list_refunds_when_pages_overlap_then_each_refund_once() -> None:
     assert [one.gateway_refund_id for one in found] == ["4", "3", "2"]
 
 
+@responses.activate
+def test_list_refunds_when_it_grows_while_it_is_read_then_it_holds_what_was_there_before() -> None:
+    """Somebody's new refund raises the total and pushes the rows on; every one of the first total has been seen."""
+    answers_by_id(json=verified())
+    pages = [
+        a_page(a_refund_row(id=4), a_refund_row(id=3), total=4, pages=2),
+        a_page(a_refund_row(id=3), a_refund_row(id=2, transaction_id=str(FIRST)), total=5, pages=3),
+        a_page(a_refund_row(id=1, transaction_id=5), total=5, pages=3),
+    ]
+    for number, page in enumerate(pages, 1):
+        responses.get(f"{HOST}/refunds", json=page, match=page_matcher(number))
+    found = a_gateway().list_refunds(a_paid_attempt())
+    assert [one.gateway_refund_id for one in found] == ["4", "3", "2"]
+
+
 @pytest.mark.parametrize(
     "page",
     [a_page(a_refund_row(), total=3), a_page({"id": None}), a_page("x"), {"status": "success", "data": {}}],  # type: ignore[arg-type]

@@ -59,6 +59,20 @@ def test_refund_whose_answer_was_lost_is_found_not_repeated(house: House, fault:
     assert house.calls("refund") == 1
 
 
+@pytest.mark.parametrize("gateway", ["paystack", "flutterwave"])
+def test_a_list_that_cannot_be_read_does_not_count_as_the_second_request(house: House, gateway: str) -> None:
+    """The look before the second request fails, more than once: nothing was sent, so it is still to be sent."""
+    order_id = house.paid(gateway=gateway)
+    house.fault("error_500", operation="refund")
+    refund_id = ask_back(house, order_id)
+    house.fault("html_error", operation="list_refunds", times=3)
+    house.later(REQUEST_MAY_LIVE_SECONDS + 60)
+    for _ in range(20):
+        house.later(120)
+    assert (house.calls("refund"), refund(house, refund_id).status) == (2, "completed")
+    assert house.rows(Decision) == []
+
+
 @pytest.mark.parametrize("fault", ["error_500", "html_error", "refuse_connection"])
 def test_refund_that_may_have_arrived_is_sent_again_only_when_it_cannot_be_alive(house: House, fault: str) -> None:
     """Not in the list is not enough: the second request waits until the first cannot land any more."""
