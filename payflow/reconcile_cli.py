@@ -25,9 +25,9 @@ def reconcile(container: Container, options: argparse.Namespace, caller: Caller)
         print(f"closed {options.close}")
         return 0
     if options.open:
-        found = report.differences("open", SHOWN).rows
-        print(_json(found) if options.json else "\n".join([*_table(found), f"{len(found)} open"]))
-        return 1 if found else 0
+        found, count = report.differences("open", SHOWN).rows, report.unsettled()
+        print(_json(found) if options.json else "\n".join([*_table(found), f"{count} open"]))
+        return 1 if count else 0
     until = options.until or container.clock.now()
     run_id = container.reconciliation.open(
         since=options.since or until - timedelta(days=1),
@@ -39,8 +39,7 @@ def reconcile(container: Container, options: argparse.Namespace, caller: Caller)
     container.reconciliation.run(run_id)
     run = report.run(run_id)
     print(_json(run) if options.json else told(run))
-    is_settled = all(one["state"] == "settled" for one in run["differences"])
-    return 0 if run["state"] != "incomplete" and is_settled else 1
+    return 0 if run["state"] == "complete" and not report.unsettled(run_id) else 1
 
 
 def reconcile_options(command: argparse.ArgumentParser) -> None:

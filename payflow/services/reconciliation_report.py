@@ -11,7 +11,7 @@ from payflow.store.repositories import Repositories
 from payflow.store.unit_of_work import UnitOfWork
 
 MOST_SHOWN = 200
-"""Differences shown with a run; the list of differences has them all."""
+"""Differences shown with a run, settled ones last; the list of differences has them all."""
 Row = dict[str, Any]
 
 
@@ -39,6 +39,11 @@ class ReconciliationReport:
             page = rows.differences(state, size, cursor)
             found = _differences(rows, rows.many(Difference, [row["id"] for row in page.rows]))
             return Page(found[::-1], page.next, page.previous)
+
+    def unsettled(self, run_id: str | None = None) -> int:
+        """How many differences are not settled: all there are, or those of a run."""
+        with self._units.reading() as rows:
+            return rows.unsettled(run_id)
 
     def difference(self, difference_id: str) -> Row:
         """One difference. Raises NotFound."""

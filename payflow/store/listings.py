@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import literal_column, or_, select, update
+from sqlalchemy import func, literal_column, or_, select, update
 
 from payflow.core.states import DisputeStatus, RefundStatus
 from payflow.models.dispute import Dispute
@@ -130,10 +130,14 @@ class Listings(Claims):
         return page_of(self.session.connection(), query, Difference.id, size, cursor)
 
     def differences_of(self, run_id: str, limit: int) -> list[Difference]:
-        """What a run was the first to find or the last to see."""
-        seen = select(ReconciliationSlice.id).where(ReconciliationSlice.run_id == run_id)
-        query = select(Difference).where(or_(Difference.run_id == run_id, Difference.slice_id.in_(seen)))
-        return list(self.session.scalars(query.order_by(Difference.id).limit(limit)))
+        """What a run was the first to find or the last to see, settled ones last."""
+        query = select(Difference).where(_is_of(run_id)).order_by(Difference.settled_at.is_not(None), Difference.id)
+        return list(self.session.scalars(query.limit(limit)))
+
+    def unsettled(self, run_id: str | None = None) -> int:
+        """How many differences are open or under repair: all there are, or those of a run."""
+        query = select(func.count()).where(Difference.settled_at.is_(None), *([_is_of(run_id)] if run_id else []))
+        return self.session.scalars(query).one()
 
     def order_numbers(self, order_ids: Sequence[str]) -> dict[str, str]:
         """Order id → number."""
@@ -144,6 +148,11 @@ class Listings(Claims):
         """A run's slices, by gateway and time."""
         query = select(ReconciliationSlice).where(ReconciliationSlice.run_id == run_id)
         return list(self.session.scalars(query.order_by(ReconciliationSlice.gateway, ReconciliationSlice.since)))
+
+
+def _is_of(run_id: str) -> Any:
+    seen = select(ReconciliationSlice.id).where(ReconciliationSlice.run_id == run_id)
+    return or_(Difference.run_id == run_id, Difference.slice_id.in_(seen))
 
 
 def _unlisted(model: type[Any], one: ReconciliationSlice) -> tuple[Any, ...]:

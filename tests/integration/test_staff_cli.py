@@ -7,14 +7,19 @@ import re
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import insert, inspect, update
 
 from payflow import staff_cli
 from payflow.cli import main
+from payflow.core.identifiers import new_id
 from payflow.models.booking import Booking
 from payflow.models.breach import AuditBreach
 from payflow.models.decision import Decision
+from payflow.models.reconciliation import Difference
 from payflow.models.refund import Refund
 from payflow.models.webhook_event import WebhookEvent
+from payflow.reconcile_cli import SHOWN
+from payflow.services.reconciliation_report import MOST_SHOWN
 from payflow.store.unit_of_work import Transaction
 from tests.builders import Client
 from tests.house import ADA, House
@@ -195,6 +200,27 @@ def test_reconcile_says_what_differs(house: House, capsys: pytest.CaptureFixture
     assert (status, "incomplete: " in out) == (1, True)
     assert main(["reconcile", "--since", "2026-02-01", "--until", "2026-01-01"]) == 1
     assert main(["reconcile", "--gateway", "nobody"]) == 1
+
+
+@pytest.mark.usefixtures("typed")
+def test_reconcile_counts_more_than_it_shows(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit status and the number of open ones are of all there are; open ones are shown before settled ones."""
+    for _ in range(MOST_SHOWN):
+        house.pay_nobody()
+    say(capsys, "reconcile", "--gateway", "paystack")
+    with house.container.engine.begin() as connection:
+        connection.execute(update(Difference).values(settled_at=house.clock.now(), settled_by="user:u-op"))
+    reference = house.pay_nobody()
+    status, out = say(capsys, "reconcile", "--gateway", "paystack", "--json")
+    shown = json.loads(out)["differences"]
+    assert (status, len(shown), shown[0]["reference"], shown[0]["state"]) == (1, MOST_SHOWN, reference, "open")
+    (known,) = [row for row in house.rows(Difference) if row.settled_at is None]
+    fields = {column.key: getattr(known, column.key) for column in inspect(Difference).column_attrs}
+    more = [{**fields, "id": new_id(), "subject": f"more-{one}"} for one in range(SHOWN)]
+    with house.container.engine.begin() as connection:
+        connection.execute(insert(Difference), more)
+    status, out = say(capsys, "reconcile", "--open")
+    assert (status, out.splitlines()[-1], len(out.splitlines())) == (1, f"{SHOWN + 1} open", SHOWN + 1)
 
 
 def test_whoever_types_is_named() -> None:
