@@ -33,6 +33,7 @@ from payflow.services.reconciliation_steps import (
     LEASE_SECONDS,
     ListDoesNotEnd,
     finish,
+    give_up_switched_off,
     mended,
     release,
     store_asked,
@@ -82,21 +83,22 @@ class ReconciliationService:
     def open_nightly(self) -> str | None:
         """The run of the night that has begun, unless it is there; its id. Safe to call by two beats, and late.
 
-        It goes on where the last one ended, or where that one was left incomplete, and looks once more at the days
-        whose poll plans have ended.
+        It goes on where the last one ended, or where the nights of a week have left a day incomplete or unfinished, and
+        looks once more at the days whose poll plans have ended.
         """
         now = self._clock.now()
         until = (now - NIGHT_BEGINS_AFTER).replace(hour=0, minute=0, second=0, microsecond=0)
         night = f"{until:%Y-%m-%d}"
 
         def step(tx: Transaction) -> str | None:
+            give_up_switched_off(tx, list(self._gateways))
             last = tx.last_night()
             if last is not None and (last.night or "") >= night:
                 return None
             since = until - timedelta(days=1)
             if last is not None:
-                left = [one.since for one in tx.slices_of(last.id) if one.finished_at and not one.is_complete]
-                since = max(min([last.until, *left]), until - LONGEST_GAP)
+                left = tx.first_day_left(f"{until - LONGEST_GAP:%Y-%m-%d}", list(self._gateways))
+                since = max(min(last.until, left or last.until), until - LONGEST_GAP)
             windows = [Window(since, until)]
             if last is not None:  # not before the first night: what was there before us is nobody's difference
                 again = Window(max(since - AGAIN_AFTER, tx.first_night().since), until - AGAIN_AFTER)

@@ -21,6 +21,8 @@ OVERLAP = timedelta(minutes=15)
 LEASE_SECONDS = 120
 RECHECK_AFTER = timedelta(minutes=2)
 MOST_PAGES = 5_000
+BATCH = 500
+"""Slices given up in one transaction."""
 LATER = Backoff(base_seconds=MINUTE, cap_seconds=HOUR, max_tries=12)
 """A gateway that does not answer is tried for about eight hours; then the slice is told as incomplete."""
 _AFTER = {
@@ -170,3 +172,12 @@ def trouble(tx: Transaction, *, slice_id: str, error: GatewayError, gives_up: bo
         return
     one.due_at, one.finished_at = None, tx.act.at
     _log.error("a day at a gateway could not be compared", action="reconciliation.incomplete", **words)
+
+
+def give_up_switched_off(tx: Transaction, gateways: Sequence[str]) -> None:
+    """Slices of a gateway that is none of these end as incomplete: nobody would ever take them."""
+    elsewhere = (ReconciliationSlice.gateway.not_in(gateways),)
+    owed = tx.claim(ReconciliationSlice, now=tx.act.at, lease_seconds=LEASE_SECONDS, limit=BATCH, where=elsewhere)
+    for slice_id in owed:
+        error = GatewayRejected("The gateway is switched off.", code="gateway_off")
+        trouble(tx, slice_id=slice_id, error=error, gives_up=True)

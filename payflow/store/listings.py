@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, literal_column, or_, select, update
+from sqlalchemy.orm import aliased
 
 from payflow.core.states import DisputeStatus, RefundStatus
 from payflow.models.dispute import Dispute
@@ -116,6 +117,29 @@ class Listings(Claims):
         """The oldest nightly run, where there is one."""
         query = select(ReconciliationRun).where(ReconciliationRun.night.is_not(None))
         return self.session.scalars(query.order_by(ReconciliationRun.night).limit(1)).one()
+
+    def first_day_left(self, night: str, gateways: Sequence[str]) -> datetime | None:
+        """Where the oldest day begins that the runs since a night took up and no slice of them has compared since."""
+        nights = select(ReconciliationRun.id).where(ReconciliationRun.night >= night)
+        later = aliased(ReconciliationSlice)
+        is_made_up_for = (
+            select(later.id)
+            .where(
+                later.run_id.in_(nights),
+                later.gateway == ReconciliationSlice.gateway,
+                later.since == ReconciliationSlice.since,
+                later.is_complete,
+                later.finished_at > ReconciliationSlice.created_at,
+            )
+            .exists()
+        )
+        query = select(func.min(ReconciliationSlice.since)).where(
+            ReconciliationSlice.run_id.in_(nights),
+            ReconciliationSlice.gateway.in_(gateways),
+            ~ReconciliationSlice.is_complete,
+            ~is_made_up_for,
+        )
+        return self.session.scalars(query).one()
 
     def runs(self, size: int, cursor: Cursor | None) -> Page:
         """A page of runs, newest first; rows with `id` alone."""

@@ -7,7 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from sqlalchemy import event, insert, inspect, text
+from sqlalchemy import event, insert, inspect, text, update
 
 from payflow.core.gateways import NAMES
 from payflow.core.identifiers import attempt_reference, new_id
@@ -59,6 +59,53 @@ def test_a_night_left_incomplete_is_begun_again(house: House) -> None:
     service.open_nightly()
     latest = house.rows(ReconciliationRun)[-1]
     assert (latest.since, latest.until - latest.since) == (first.since, timedelta(days=3))
+
+
+def test_every_night_of_a_week_is_made_up_for(house: House) -> None:
+    """Two nights a gateway was down, the second while the first was not through: the third begins where the first did.
+    Once they are compared, the next night begins where that one ended."""
+    service = house.container.reconciliation
+    service.open_nightly()
+    house.fault("error_500", gateway="stripe", times=None)
+    house.drain()
+    house.clock.advance(DAY)
+    service.open_nightly()
+    first, second = house.rows(ReconciliationRun)
+    assert second.since == first.since, "not through yet"
+    for _ in range(14):
+        house.later(3_700)
+    assert not any(
+        one.is_complete for run in (first, second) for one in slices(house, run.id) if one.gateway == "stripe"
+    )
+    house.control("DELETE", "/sandbox/faults")
+    house.clock.advance(DAY)
+    service.open_nightly()
+    third = house.rows(ReconciliationRun)[-1]
+    assert third.since == first.since
+    house.later(200)
+    house.drain()
+    assert all(one.is_complete for one in slices(house, third.id))
+    house.clock.advance(DAY)
+    service.open_nightly()
+    assert house.rows(ReconciliationRun)[-1].since == third.until
+
+
+def test_a_gateway_that_was_switched_off_ends_as_incomplete(house: House) -> None:
+    """Nobody takes its slices any more: the hour's ring closes them, and no night goes back for them."""
+    service = house.container.reconciliation
+    service.open_nightly()
+    with house.container.engine.begin() as connection:
+        theirs = update(ReconciliationSlice).where(ReconciliationSlice.gateway == "stripe")
+        connection.execute(theirs.values(gateway="switched-off"))
+    house.drain()
+    service.open_nightly()
+    (run,) = house.rows(ReconciliationRun)
+    (off,) = [one for one in slices(house, run.id) if one.gateway == "switched-off"]
+    assert (off.finished_at is not None, off.is_complete, off.due_at) == (True, False, None)
+    assert off.error == "The gateway is switched off."
+    house.clock.advance(DAY)
+    service.open_nightly()
+    assert house.rows(ReconciliationRun)[-1].since == run.until
 
 
 def test_nights_without_beat_are_made_up_for(house: House) -> None:
