@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -169,13 +170,15 @@ class ListedPayment:
 
 @dataclass(frozen=True, slots=True)
 class ListedRefund:
-    """One row of a gateway's list of refunds. `told.amount` is None where the row does not name its currency."""
+    """One row of a gateway's list of refunds."""
 
     told: RefundResult
     at: datetime
     """When it was made there."""
     transaction_id: str | None
     """The payment it gives back."""
+    major: Decimal | None = None
+    """How much, in major units, where the row does not name its currency and `told.amount` is None for that."""
 
 
 @dataclass(frozen=True, slots=True)

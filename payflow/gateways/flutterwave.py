@@ -41,6 +41,7 @@ from payflow.gateways.flutterwave_reading import (
     MINIMUM_REFUND,
     PAYMENT_OPTIONS,
     PLAIN_SUCCESS,
+    decimal,
     page_info,
     read_error,
     read_refund,
@@ -249,7 +250,8 @@ class FlutterwaveGateway(Gateway):
         told = (self._refund(row, None, "list_refunds", answer) for row in rows)
         made = (self._made_at(row, "list_refunds", answer) for row in rows)
         owners = (text_id(row.get("transaction_id")) for row in rows)
-        return ListPage(tuple(map(ListedRefund, told, made, owners)), following)
+        majors = (decimal(row.get("amount_refunded")) for row in rows)
+        return ListPage(tuple(map(ListedRefund, told, made, owners, majors)), following)
 
     def read_webhook(self, headers: Mapping[str, str], body: bytes) -> WebhookHint:
         """Check `flutterwave-signature` or `verif-hash` on the raw bytes, then read what the event points at."""

@@ -104,7 +104,7 @@ def read_transaction(data: Mapping[str, Any]) -> Verification:
     worth = _money(data.get("amount"), currency)
     if data.get("charged_amount") is not None:
         worth = min(worth, _money(data["charged_amount"], currency))
-    said, method, fee = data.get("processor_response"), data.get("payment_type"), _decimal(data.get("app_fee"))
+    said, method, fee = data.get("processor_response"), data.get("payment_type"), decimal(data.get("app_fee"))
     return Verification(
         outcome=PAYMENT_OUTCOMES.get(status, Outcome.UNKNOWN),
         reference=reference,
@@ -161,7 +161,7 @@ def _disbursement(data: Mapping[str, Any]) -> str | None:
 
 
 def _money(value: Any, currency: str) -> Money:
-    number = _decimal(value)
+    number = decimal(value)
     if number is None:
         raise ValueError("The answer holds an amount that is no number.")
     try:
@@ -170,7 +170,7 @@ def _money(value: Any, currency: str) -> Money:
         raise ValueError("The answer holds an unknown currency or a broken amount.") from None
 
 
-def _decimal(value: Any) -> Decimal | None:
+def decimal(value: Any) -> Decimal | None:
     """A non-negative amount in major units, sent as 1000, 1000.5 or "1000.50"; None for anything else."""
     if isinstance(value, str):
         return Decimal(value) if _AMOUNT.fullmatch(value) else None

@@ -11,6 +11,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from payflow.core.money import Money
 from payflow.models.base import Base, Identified, Minor, Owed, RowId, one_of, partial_index
 
+REPAIR, GONE = "repair", "gone"
+"""What settles a difference without a person: a repair, or that a later look did not find it."""
+
 
 class DifferenceKind(StrEnum):
     """What a gateway and we do not agree on."""
@@ -32,6 +35,8 @@ class DifferenceKind(StrEnum):
     REFUND_UNKNOWN_THERE = "refund_unknown_there"
     """A refund of ours that the gateway does not have."""
     REFUND_STATUS_DIFFERS = "refund_status_differs"
+    REFUND_AMOUNT_DIFFERS = "refund_amount_differs"
+    """Both know the refund, but of another amount or currency."""
 
 
 _SENTENCES: dict[DifferenceKind, str] = {
@@ -44,6 +49,7 @@ _SENTENCES: dict[DifferenceKind, str] = {
     DifferenceKind.REFUND_UNKNOWN_HERE: "{gateway} shows a refund of {money} that could not be recorded here",
     DifferenceKind.REFUND_UNKNOWN_THERE: "a refund of {money} that is {here} here is not known to {gateway}",
     DifferenceKind.REFUND_STATUS_DIFFERS: "a refund of {money} is {here} here and {there} at {gateway}",
+    DifferenceKind.REFUND_AMOUNT_DIFFERS: "a refund of {here} here is one of {money} at {gateway}",
 }
 
 
@@ -122,6 +128,7 @@ class Difference(Identified, Base):
         Index("uq_reconciliation_differences_once", "gateway", "kind", "subject", unique=True),
         Index("ix_reconciliation_differences_slice", "slice_id"),
         Index("ix_reconciliation_differences_run", "run_id"),
+        Index("ix_reconciliation_differences_transaction", "gateway", "transaction_id"),
         partial_index("ix_reconciliation_differences_open", "gateway", "at", where="settled_at IS NULL"),
         partial_index("ix_reconciliation_differences_order", "order_id", where="order_id IS NOT NULL"),
     )

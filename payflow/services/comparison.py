@@ -21,13 +21,14 @@ def payment_difference(
 ) -> DifferenceKind | None:
     """What is wrong between a transaction there and the try here that owns it, or its reference.
 
-    `is_given_back`: a refund or dispute here explains why it went back. Only money is compared: a try without any on
-    either side is the poll plan's business. A try put before a person as mismatched is on record already.
+    `is_given_back`: a refund or dispute here explains why it went back; for what no try here knows, the refunds there
+    give back all of it. Only money is compared: a try without any on either side is the poll plan's business. A try put
+    before a person as mismatched is on record already.
     """
     is_same = ours is not None and ours.gateway_transaction_id in (None, told.transaction_id)
     if ours is None:
-        # What nobody knew and went back again is nobody's question.
-        return DifferenceKind.UNKNOWN_HERE if told.outcome is Outcome.SUCCEEDED else None
+        # What nobody knew and went back again, all of it, is nobody's question.
+        return DifferenceKind.UNKNOWN_HERE if told.outcome in _CAME and not is_given_back else None
     if told.outcome in _CAME:
         if not ours.captured_minor:
             return None if ours.status == AttemptStatus.MISMATCHED else DifferenceKind.PAID_THERE
@@ -55,12 +56,21 @@ def missing_difference(told: Verification, ours: PaymentAttempt, *, is_given_bac
     return payment_difference(named, ours, is_given_back=is_given_back)
 
 
-def refund_difference(outcome: Outcome, ours: Refund | None) -> DifferenceKind | None:
-    """What is wrong between a refund there and ours; one that failed there and is unknown here moved no money."""
+def refund_differences(told: RefundResult, ours: Refund | None) -> list[DifferenceKind]:
+    """What is wrong between a refund there and ours; one that failed there moved no money, whatever its amount."""
     if ours is None:
-        return None if outcome in (Outcome.FAILED, Outcome.UNKNOWN) else DifferenceKind.REFUND_UNKNOWN_HERE
+        is_money = told.outcome not in (Outcome.FAILED, Outcome.UNKNOWN)
+        return [DifferenceKind.REFUND_UNKNOWN_HERE] if is_money else []
+    found = [] if has_status(ours, told.outcome) else [DifferenceKind.REFUND_STATUS_DIFFERS]
+    if told.outcome is not Outcome.FAILED and told.amount not in (None, ours.amount):
+        found.append(DifferenceKind.REFUND_AMOUNT_DIFFERS)
+    return found
+
+
+def has_status(ours: Refund, outcome: Outcome) -> bool:
+    """Whether a refund of ours stands as the gateway says; a word that says nothing is not against it."""
     agrees = _AGREES.get(outcome)
-    return None if agrees is None or ours.status in agrees else DifferenceKind.REFUND_STATUS_DIFFERS
+    return agrees is None or ours.status in agrees
 
 
 def find_refund(listed: list[RefundResult], ours: Refund) -> RefundResult | None:

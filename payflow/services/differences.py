@@ -17,9 +17,9 @@ from payflow.gateways.base import Outcome
 from payflow.models.decision import DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.models.payment import PaymentAttempt
-from payflow.models.reconciliation import Difference, DifferenceKind, ReconciliationSlice
+from payflow.models.reconciliation import GONE, REPAIR, Difference, DifferenceKind, ReconciliationSlice
 from payflow.models.refund import Refund
-from payflow.services.comparison import refund_difference
+from payflow.services.comparison import has_status
 from payflow.services.decisions import open_decision
 from payflow.services.gateway_calls import AWAITS_INITIATE
 from payflow.store.unit_of_work import Transaction
@@ -31,7 +31,6 @@ MENDED_BY_LOOKING = (
     DifferenceKind.REVERSED_THERE,
 )
 """Repaired by reading the try's refunds at its gateway, where there is a try."""
-REPAIR, GONE = "repair", "gone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,8 @@ class Finding:
     def here(self) -> str:
         """How it stands here, in a few words."""
         if self.refund is not None:
-            return self.refund.status
+            is_amount = self.kind is DifferenceKind.REFUND_AMOUNT_DIFFERS
+            return str(self.refund.amount) if is_amount else self.refund.status
         if self.attempt is None:
             return "unknown"
         if self.kind is DifferenceKind.AMOUNT_DIFFERS:
@@ -141,14 +141,16 @@ def is_gone(tx: Transaction, row: Difference) -> bool:
             attempt = tx.find(PaymentAttempt, row.attempt_id or "") if row.attempt_id else None
             if attempt is not None and attempt.status == AttemptStatus.MISMATCHED:
                 return True  # it is before a person as what it is
-            counted = tx.tries_listed(row.gateway, [row.transaction_id or ""], [])
+            if row.transaction_id is None:
+                return attempt is not None and attempt.captured_minor > 0
+            counted = tx.tries_listed(row.gateway, [row.transaction_id], [])
             return any(one.captured_minor for one in counted)
         case DifferenceKind.REVERSED_THERE:
             return bool(tx.given_back(tx.many(PaymentAttempt, [row.attempt_id or ""])))
         case DifferenceKind.REFUND_UNKNOWN_HERE:
             return bool(tx.refunds_listed(row.gateway, [row.subject], []))
         case DifferenceKind.REFUND_STATUS_DIFFERS:
-            return refund_difference(Outcome(row.there), tx.find(Refund, row.refund_id or "")) is None
+            return has_status(tx.get(Refund, row.refund_id or ""), Outcome(row.there))
         case _:
             return False
 

@@ -1,19 +1,22 @@
 """From a page of a gateway's list, or the answer to a question by name, to the differences in it.
 
-Reads, and writes nothing but the mark that a row of ours was seen.
+Reads, and writes nothing but the mark that a row of ours, or an open difference, was seen.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
+from payflow.core.errors import InvalidInput
 from payflow.core.money import Money
 from payflow.gateways.base import ListedPayment, ListedRefund, RefundResult, Verification
 from payflow.models.payment import PaymentAttempt
 from payflow.models.reconciliation import DifferenceKind, ReconciliationSlice
 from payflow.models.refund import Refund
-from payflow.services.comparison import find_refund, missing_difference, payment_difference, refund_difference
+from payflow.services.comparison import find_refund, missing_difference, payment_difference, refund_differences
 from payflow.services.differences import Finding
 from payflow.store.unit_of_work import Transaction
 
@@ -26,13 +29,17 @@ def payments_found(tx: Transaction, one: ReconciliationSlice, listed: Sequence[L
     tries = tx.tries_listed(one.gateway, _words(row.transaction_id for row in told), _words(r.reference for r in told))
     by_transaction = {row.gateway_transaction_id: row for row in tries if row.gateway_transaction_id}
     by_reference = {row.reference: row for row in tries}
+    rows = [
+        (row, by_transaction.get(row.told.transaction_id) or by_reference.get(row.told.reference)) for row in listed
+    ]
     back = tx.given_back(tries)
+    refunds = tx.refunds_of_nobody(one.gateway, _words(row.told.transaction_id for row, ours in rows if ours is None))
     found, seen = [], []
-    for row in listed:
-        ours = by_transaction.get(row.told.transaction_id) or by_reference.get(row.told.reference)
+    for row, ours in rows:
         if ours is not None and ours.captured_minor and ours.gateway_transaction_id in (None, row.told.transaction_id):
             seen.append(ours.id)
-        kind = payment_difference(row.told, ours, is_given_back=ours is not None and ours.id in back)
+        is_back = ours.id in back if ours else _is_whole(row.told, refunds.get(row.told.transaction_id or "", []))
+        kind = payment_difference(row.told, ours, is_given_back=is_back)
         if kind is not None:
             found.append(
                 Finding(
@@ -50,39 +57,69 @@ def payments_found(tx: Transaction, one: ReconciliationSlice, listed: Sequence[L
     return found
 
 
+def _is_whole(told: Verification, refunds: Sequence[Money]) -> bool:
+    """Whether refunds there give back all of a payment."""
+    paid = told.amount
+    return paid is not None and paid.amount_minor <= sum(
+        one.amount_minor for one in refunds if one.currency == paid.currency
+    )
+
+
 def refunds_found(tx: Transaction, one: ReconciliationSlice, listed: Sequence[ListedRefund]) -> list[Finding]:
     """What does not fit in a page of refunds; ours that are in it are marked as seen."""
-    told = [row.told for row in listed]
-    own_ids = [row.refund_id for row in told if row.refund_id and _is_id(row.refund_id)]
-    known = tx.refunds_listed(one.gateway, _words(row.gateway_refund_id for row in told), own_ids)
+    own_ids = [row.told.refund_id for row in listed if row.told.refund_id and _is_id(row.told.refund_id)]
+    known = tx.refunds_listed(one.gateway, _words(row.told.gateway_refund_id for row in listed), own_ids)
     by_theirs, by_ours = {row.gateway_refund_id: row for row in known}, {row.id: row for row in known}
     tries = tx.tries_listed(one.gateway, _words(row.transaction_id for row in listed), [])
     owners = {row.gateway_transaction_id: row for row in tries}
-    lost = {row.attempt_id for row in tx.awaits_gateway_id([row.id for row in tries])}
-    found, seen = [], []
+    lost = defaultdict(list)
+    for refund in tx.awaits_gateway_id([row.id for row in tries]):
+        lost[refund.attempt_id].append(refund.amount)
+    found, seen, unclear = [], [], []
     for row in listed:
         ours = by_theirs.get(row.told.gateway_refund_id) or by_ours.get(row.told.refund_id or "")
-        owner = owners.get(row.transaction_id)
+        owner = tx.find(PaymentAttempt, ours.attempt_id) if ours else owners.get(row.transaction_id)
+        told = _in_money(row, owner)
+        subject = told.gateway_refund_id or ""
         if ours is not None:
             seen.append(ours.id)
-        elif owner is not None and owner.id in lost:
-            continue  # one of ours whose answer was lost may be this one: its own question decides
-        kind = refund_difference(row.told.outcome, ours)
-        if kind is not None:
-            found.append(
-                Finding(
-                    kind,
-                    subject=row.told.gateway_refund_id or "",
-                    at=row.at,
-                    there=row.told.outcome.value,
-                    attempt=tx.find(PaymentAttempt, ours.attempt_id) if ours else owner,
-                    refund=ours,
-                    transaction_id=row.transaction_id,
-                    money=row.told.amount or (ours.amount if ours else None),
-                )
+        elif owner is not None and told.amount in lost[owner.id]:
+            # One of ours whose answer was lost may be this one: its own question decides. It is none other besides.
+            lost[owner.id].remove(told.amount)
+            unclear.append(subject)
+            continue
+        found += [
+            Finding(
+                kind,
+                subject=subject,
+                at=row.at,
+                there=_there(kind, told),
+                attempt=owner,
+                refund=ours,
+                transaction_id=row.transaction_id,
+                money=told.amount or (ours.amount if ours else None),
             )
+            for kind in refund_differences(told, ours)
+        ]
     tx.mark_listed(Refund, seen, tx.act.at)
+    tx.seen_again(one.gateway, DifferenceKind.REFUND_UNKNOWN_HERE, unclear, tx.act.at)
     return found
+
+
+def _in_money(row: ListedRefund, owner: PaymentAttempt | None) -> RefundResult:
+    """With its amount: where the row names no currency, it is that of the payment it gives back."""
+    currency = owner.captured_currency if owner else None
+    if row.major is None or currency is None:
+        return row.told
+    try:
+        return replace(row.told, amount=Money.from_major(row.major, currency))
+    except InvalidInput:  # more decimals than the currency has: no amount
+        return row.told
+
+
+def _there(kind: DifferenceKind, told: RefundResult) -> str:
+    """How a refund stands there, in a few words."""
+    return str(told.amount) if kind is DifferenceKind.REFUND_AMOUNT_DIFFERS else told.outcome.value
 
 
 def missing_payments(tx: Transaction, answers: dict[str, Verification]) -> list[Finding]:
@@ -117,20 +154,20 @@ def missing_refunds(tx: Transaction, lists: dict[str, list[RefundResult]]) -> li
     found = []
     for ours in tx.many(Refund, list(lists)):
         there = find_refund(lists[ours.id], ours)
-        kind = refund_difference(there.outcome, ours) if there else DifferenceKind.REFUND_UNKNOWN_THERE
-        if kind is not None:
+        kinds = refund_differences(there, ours) if there else [DifferenceKind.REFUND_UNKNOWN_THERE]
+        for kind in kinds:
             owner = tx.get(PaymentAttempt, ours.attempt_id)
             found.append(
                 Finding(
                     kind,
                     subject=ours.gateway_refund_id or ours.id,
                     at=ours.created_at,
-                    there=there.outcome.value if there else _UNKNOWN,
+                    there=_there(kind, there) if there else _UNKNOWN,
                     attempt=owner,
                     refund=ours,
                     reference=owner.reference,
                     transaction_id=owner.gateway_transaction_id,
-                    money=ours.amount,
+                    money=there.amount if there and there.amount else ours.amount,
                 )
             )
     tx.mark_listed(Refund, list(lists), tx.act.at)

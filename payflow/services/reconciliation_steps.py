@@ -9,8 +9,8 @@ from payflow import logs
 from payflow.core.errors import GatewayError, GatewayRejected
 from payflow.core.polling import HOUR, MINUTE, Backoff
 from payflow.gateways.base import ListedPayment, ListedRefund, ListPage, RefundResult, Verification, Window
-from payflow.models.reconciliation import Difference, ReconciliationSlice, Stage
-from payflow.services.differences import GONE, REPAIR, decide, is_gone, note, settle
+from payflow.models.reconciliation import GONE, REPAIR, Difference, ReconciliationSlice, Stage
+from payflow.services.differences import decide, is_gone, note, settle
 from payflow.services.findings import missing_payments, missing_refunds, payments_found, refunds_found
 from payflow.store.unit_of_work import Transaction
 

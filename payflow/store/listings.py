@@ -12,11 +12,12 @@ from typing import Any
 from sqlalchemy import func, literal_column, or_, select, update
 from sqlalchemy.orm import aliased
 
-from payflow.core.states import DisputeStatus, RefundStatus
+from payflow.core.money import Money
+from payflow.core.states import OPEN_REFUND, DisputeStatus, RefundStatus
 from payflow.models.dispute import Dispute
 from payflow.models.order import Order
 from payflow.models.payment import PaymentAttempt
-from payflow.models.reconciliation import Difference, ReconciliationRun, ReconciliationSlice
+from payflow.models.reconciliation import GONE, Difference, DifferenceKind, ReconciliationRun, ReconciliationSlice
 from payflow.models.refund import Refund
 from payflow.store.claims import Claims
 from payflow.store.queries import Cursor, Page, page_of
@@ -40,10 +41,26 @@ class Listings(Claims):
         found = {row.id: row for query in (by_theirs, by_ours) for row in self.session.scalars(query)}
         return [row for row in found.values() if row.gateway == gateway]
 
+    def refunds_of_nobody(self, gateway: str, transaction_ids: Sequence[str]) -> dict[str, list[Money]]:
+        """Transaction → the refunds a gateway has listed of it and nobody has here."""
+        query = select(Difference).where(
+            Difference.gateway == gateway,
+            Difference.transaction_id.in_(transaction_ids),
+            Difference.kind == DifferenceKind.REFUND_UNKNOWN_HERE,
+            func.coalesce(Difference.settled_by, "") != GONE,
+        )
+        found: dict[str, list[Money]] = {}
+        for row in self.session.scalars(query) if transaction_ids else ():
+            if row.money is not None:
+                found.setdefault(row.transaction_id or "", []).append(row.money)
+        return found
+
     def given_back(self, attempts: Sequence[PaymentAttempt]) -> set[str]:
-        """Those tries whose money is back, on its way back, or held by a dispute here."""
+        """Those tries whose money is back, on its way back (a refund was sent), or held by a dispute here."""
         refunds = select(Refund.attempt_id).where(
-            Refund.payment_id.in_({one.payment_id for one in attempts}), Refund.status != RefundStatus.FAILED
+            Refund.payment_id.in_({one.payment_id for one in attempts}),
+            Refund.submitted_at.is_not(None),
+            Refund.status != RefundStatus.FAILED,
         )
         held = (DisputeStatus.OPEN, DisputeStatus.LOST)
         disputes = select(Dispute.payment_id).where(
@@ -53,11 +70,12 @@ class Listings(Claims):
         return {one.id for one in attempts if one.id in refunded or one.payment_id in disputed}
 
     def awaits_gateway_id(self, attempt_ids: Sequence[str]) -> list[Refund]:
-        """Refunds of these tries that were sent and whose answer was lost: one listed there may be theirs."""
+        """Refunds of these tries that were sent and whose answer was lost: one listed there may be one of them."""
         query = select(Refund).where(
             Refund.payment_id.in_(select(PaymentAttempt.payment_id).where(PaymentAttempt.id.in_(attempt_ids))),
+            Refund.submitted_at.is_not(None),
             Refund.gateway_refund_id.is_(None),
-            Refund.status.in_((RefundStatus.PENDING, RefundStatus.PROCESSING)),
+            Refund.status.in_(OPEN_REFUND),
         )
         return list(self.session.scalars(query))
 
@@ -89,6 +107,16 @@ class Listings(Claims):
             Difference.gateway == gateway, Difference.kind == kind, Difference.subject == subject
         )
         return self.session.scalars(query).one_or_none()
+
+    def seen_again(self, gateway: str, kind: str, subjects: Sequence[str], at: datetime) -> None:
+        """Note that what these differences tell of is still there: open ones are not gone."""
+        if subjects:
+            self.session.execute(
+                update(Difference)
+                .where(Difference.gateway == gateway, Difference.kind == kind, Difference.subject.in_(subjects))
+                .values(last_seen_at=at)
+                .execution_options(synchronize_session=False)
+            )
 
     def undecided(self, slice_id: str, *where: Any, limit: int | None = None) -> list[Difference]:
         """Open differences this slice was the last to see and that no person was asked about."""

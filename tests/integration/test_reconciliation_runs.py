@@ -12,7 +12,8 @@ from sqlalchemy import event, insert, inspect, text, update
 from payflow.core.gateways import NAMES
 from payflow.core.identifiers import attempt_reference, new_id
 from payflow.models.payment import PaymentAttempt
-from payflow.models.reconciliation import ReconciliationRun, ReconciliationSlice
+from payflow.models.reconciliation import DifferenceKind, ReconciliationRun, ReconciliationSlice
+from payflow.services.differences import Finding, is_gone, note
 from payflow.services.reconciliation import STEPS_AT_ONCE
 from payflow.services.reconciliation_steps import store_refunds, wider
 from payflow.store.unit_of_work import Transaction
@@ -106,6 +107,25 @@ def test_a_gateway_that_was_switched_off_ends_as_incomplete(house: House) -> Non
     house.clock.advance(DAY)
     service.open_nightly()
     assert house.rows(ReconciliationRun)[-1].since == run.until
+
+
+def test_a_payment_listed_without_its_id_is_mended_too(house: House) -> None:
+    """A row that names the reference alone: once its try counts money, the difference is gone."""
+    (attempt,) = house.attempts(house.paid())
+    until = house.clock.now()
+    run_id = house.container.reconciliation.open(since=until - timedelta(days=1), until=until, actor="user:u-op")
+    found = Finding(
+        DifferenceKind.PAID_THERE, subject="no-id", at=attempt.created_at, there="succeeded", attempt=attempt
+    )
+
+    def step(tx: Transaction) -> bool:
+        one = tx.slices_of(run_id)[0]
+        note(tx, one, found)
+        row = tx.difference(one.gateway, found.kind, found.subject)
+        assert row is not None
+        return is_gone(tx, row)
+
+    assert house.container.units.run(step)
 
 
 def test_nights_without_beat_are_made_up_for(house: House) -> None:
