@@ -21,6 +21,12 @@ from payflow.store.repositories import Repositories
 
 KEY_LEASE_BOUND_SECONDS = 600
 """No idempotency key is ever locked further ahead than this: minutes more than any lease."""
+KEY_LIFE_BOUND_HOURS = 96
+"""No unanswered one is older: a day more than keys are kept."""
+LONGEST_WAIT_DAYS = 30
+"""No step ever waits longer; only an order's deadline may lie further ahead."""
+LATELY_DAYS = 2
+"""So far back letters are looked for, and so long a day's reconciliation may wait its turn."""
 
 _HEADING = re.compile(r"^-- @(I\d\d) (.+)$", re.MULTILINE)
 _NAMED_BY_TEXT = frozenset({"I14", "I29"})
@@ -60,8 +66,12 @@ def breaches(rows: Repositories, now: datetime, slo_seconds: int) -> list[Breach
     bound = {
         "overdue": bindparam("overdue", now - timedelta(seconds=slo_seconds), UtcDateTime()),
         "far": bindparam("far", now + timedelta(seconds=KEY_LEASE_BOUND_SECONDS), UtcDateTime()),
+        "never": bindparam("never", now + timedelta(days=LONGEST_WAIT_DAYS), UtcDateTime()),
+        "lately": bindparam("lately", now - timedelta(days=LATELY_DAYS), UtcDateTime()),
+        "stale": bindparam("stale", now - timedelta(hours=KEY_LIFE_BOUND_HOURS), UtcDateTime()),
         "edges": bindparam("edges", _legal_moves(), expanding=True),
         "kept": bindparam("kept", sorted(kind.value for kind in bus.KEPT_IN_APP), expanding=True),
+        "mailed": bindparam("mailed", sorted(kind.value for kind in bus.EMAIL_EVENTS), expanding=True),
         "told": bindparam("told", sorted(kind.value for kind in bus.CUSTOMER_EVENTS), expanding=True),
     }
     found: list[Breach] = []

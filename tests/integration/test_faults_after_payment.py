@@ -18,6 +18,7 @@ from tests.dying import worker_killed_in
 from tests.house import ADA, BEN, SECRET, House
 from tests.integration.test_faults_at_the_gateway import IT_HAPPENED, signed
 from tests.rows import an_event
+from tests.soundness import audit
 
 pytestmark = pytest.mark.usefixtures("sound_in_the_end")
 
@@ -272,7 +273,7 @@ def test_address_that_cannot_be_written_to_stops_no_neighbour(house: House) -> N
 
 @pytest.mark.parametrize(("kind", "payload"), [("NONSENSE", {}), ("PAYMENT_INITIATED", {}), ("PAYMENT_INITIATED", [])])
 def test_poison_event_does_not_stop_its_neighbours(house: House, kind: str, payload: dict[str, Any]) -> None:
-    """An event nobody can read is tried again, then parked; the events around it go out at once."""
+    """An event nobody can read is tried again, then parked, which the audit tells; those around it go out at once."""
     poison = an_event(
         type=kind, payload=payload, created_at=house.clock.now(), fanned_out_at=None, due_at=house.clock.now()
     )
@@ -284,6 +285,10 @@ def test_poison_event_does_not_stop_its_neighbours(house: House, kind: str, payl
     row = next(row for row in house.rows(OutboxEvent) if row.id == poison.id)
     assert (row.fanned_out_at, row.due_at, row.tries) == (None, None, 20)
     assert row.parked_at is not None
+    (breach,) = audit(house)
+    assert breach.invariant == "I20"
+    assert poison.id in breach.row_ids
+    house.container.units.run(lambda tx: tx.session.delete(tx.get(OutboxEvent, poison.id)))
 
 
 # -- orders ------------------------------------------------------------------------------------------------------------

@@ -73,7 +73,7 @@ class Books:
             self.events: list[OutboxEvent] = rows.all_of(OutboxEvent)
             self.messages: list[Notification] = rows.all_of(Notification)
             self.inbox: list[WebhookEvent] = rows.all_of(WebhookEvent)
-            self.decided = {one.order_id for one in rows.all_of(Decision)}
+            self.in_question = {one.order_id for one in rows.all_of(Decision) if one.resolved_at is None}
             columns = (WebhookDelivery.id, WebhookDelivery.event_id, WebhookDelivery.type)
             ends = (WebhookDelivery.delivered_at, WebhookDelivery.parked_at)
             self.webhooks = list(rows.session.execute(select(*columns, *ends)))
@@ -206,7 +206,9 @@ def _is_open(refund: Refund) -> bool:
 def _owes(order: Order, books: Books) -> bool:
     """Whether an order that is settled otherwise still has a step ahead that nobody but payflow takes."""
     return (
-        order.status in ("paid", "completed", "refunded") and order.due_at is not None and order.id not in books.decided
+        order.status in ("paid", "completed", "refunded")
+        and order.due_at is not None
+        and order.id not in books.in_question
     )
 
 
