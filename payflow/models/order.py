@@ -65,7 +65,9 @@ class Order(Identified, Stateful, Owed, Base):
     paid_at: Mapped[datetime | None]
     completed_at: Mapped[datetime | None]
     version: Mapped[int] = mapped_column()
-    items: Mapped[list[OrderBooking]] = relationship(lazy="raise", order_by=OrderBooking.booking_id)
+    items: Mapped[list[OrderBooking]] = relationship(
+        lazy="raise", order_by=OrderBooking.booking_id, cascade="all, delete-orphan"
+    )
     __mapper_args__ = {"version_id_col": version}  # noqa: RUF012 - SQLAlchemy's own protocol
 
     @property

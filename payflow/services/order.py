@@ -114,9 +114,6 @@ def remove_bookings(tx: Transaction, order: Order, booking_ids: set[str], *, why
     it was tried before."""
     left = [item for item in order.items if item.active and item.booking_id not in booking_ids]
     worth_minor = sum(item.price_minor for item in left)
-    for item in order.items:
-        if item.booking_id in booking_ids:
-            item.active = False
     if worth_minor > order.discount_minor and order.status == OrderStatus.PENDING:
         workspace = tx.get(Workspace, order.workspace_id)
         totals = price(
@@ -124,7 +121,7 @@ def remove_bookings(tx: Transaction, order: Order, booking_ids: set[str], *, why
         )
         order.subtotal_minor, order.discount_minor = totals.subtotal_minor, totals.discount_minor
         order.tax_minor, order.total_minor = totals.tax_minor, totals.total_minor
-        order.booking_count = len(left)
+        order.items, order.booking_count = left, len(left)  # what it is not for any more, late money does not buy
         order.updated_at = tx.act.at
     else:
         close_order(tx, order, OrderStatus.CANCELLED, why=why)

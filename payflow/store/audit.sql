@@ -250,9 +250,8 @@ UNION ALL SELECT id FROM refunds WHERE status = 'pending' AND submitted_at < :ov
 AND (claimed_until < :overdue OR (claimed_until IS NULL AND error IS NULL AND NOT needs_attention AND due_at > :far))
 
 -- @I26 an order's totals are the prices of its bookings, which are the bookings' own, less discount, plus tax
--- A booking that was taken off before payment and one that was given back look alike, but a refund names the latter.
--- A closed order holds none: its price is at most that of all it ever held. The rate is known since it last changed,
--- on an earlier day.
+-- A booking that is taken off before anything was tried is not the order's any more; every other keeps its row, and
+-- one that was given back is named by a refund. The rate is known since it last changed, on an earlier day.
 SELECT o.id FROM orders o LEFT JOIN payments p ON p.order_id = o.id
 WHERE o.status IN ('pending', 'processing', 'failed', 'completed') AND o.subtotal_minor <> (
   SELECT COALESCE(SUM(i.price_minor), 0) FROM order_bookings i WHERE i.order_id = o.id AND (i.active OR EXISTS (
@@ -262,7 +261,7 @@ AND NOT (o.status = 'completed' AND o.booking_count = 0 AND EXISTS (SELECT 1 FRO
 UNION ALL SELECT o.id FROM orders o WHERE o.status IN ('pending', 'processing', 'failed', 'completed')
 AND o.booking_count <> (SELECT COUNT(*) FROM order_bookings i WHERE i.order_id = o.id AND i.active)
 UNION ALL SELECT o.id FROM orders o WHERE o.total_minor <> o.subtotal_minor - o.discount_minor + o.tax_minor
-OR o.subtotal_minor > (SELECT COALESCE(SUM(i.price_minor), 0) FROM order_bookings i WHERE i.order_id = o.id)
+OR o.subtotal_minor <> (SELECT COALESCE(SUM(i.price_minor), 0) FROM order_bookings i WHERE i.order_id = o.id)
 UNION ALL SELECT o.id FROM orders o JOIN workspaces w ON w.id = o.workspace_id
 WHERE DATE(w.updated_at) < DATE(o.created_at)
 AND o.tax_minor <> ((o.subtotal_minor - o.discount_minor) * w.tax_bps + 5000) / 10000

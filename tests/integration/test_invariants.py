@@ -952,9 +952,10 @@ def an_order_overcharged(world: World, session: Session, which: str) -> str:
     return put(session, Order, getattr(world, which), **more)
 
 
-@plants("I26")
-def an_order_undercharged(world: World, session: Session) -> str:
-    return put(session, Order, world.fresh, subtotal_minor=1, total_minor=1)
+@plants("I26", "fresh")
+@plants("I26", "expired")
+def an_order_undercharged(world: World, session: Session, which: str) -> str:
+    return put(session, Order, getattr(world, which), subtotal_minor=1, total_minor=1)
 
 
 @plants("I26", "excess")

@@ -354,6 +354,25 @@ def test_bookings_move_off_an_older_pending_order(house: House) -> None:
     assert house.order_row(newest).booking_count == 2
 
 
+def test_late_money_does_not_bring_back_a_booking_that_was_taken_off(house: House) -> None:
+    """It was priced without it: accepted late, the order confirms what was paid for, and the other stays as it is."""
+    one, two = house.booking(), house.booking()
+    older = house.order(ADA, one, two)
+    policy(house, late_payment="accept")
+    house.container.orders.cancel(ADA, house.order(ADA, two))
+    opened = house.container.payments.initiate_payment(ADA, older, gateway="paystack")
+    house.drain()
+    house.fault("late_success", reference=opened.reference, params={"after_seconds": 2_400})
+    house.pay(opened.reference)
+    house.later(2_000)
+    assert house.order_row(older).status == "expired"
+    for _ in range(3):
+        house.later(1_000)
+    order = house.order_row(older)
+    assert (order.status, house.payment_row(older).captured_minor) == ("completed", 150_000)
+    assert {item.booking_id: item.booking.status for item in order.items} == {one: "confirmed"}
+
+
 def test_a_booking_on_an_order_being_paid_is_refused(house: House) -> None:
     """409, and the order being paid keeps it."""
     booking = house.booking()
