@@ -53,6 +53,10 @@ GATEWAY_BACKOFF = Backoff(base_seconds=2, cap_seconds=10 * MINUTE, max_tries=1_0
 """A gateway that is down is asked again until it answers; the order's own deadline ends the wait, not a counter."""
 
 
+SILENCE = timedelta(days=1)
+"""A gateway that owes an answer for so long is put before a person."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """Fixed waits (seconds) for work that failed, each up to a twentieth longer so that many do not come back at once;

@@ -2,6 +2,7 @@
 
 from payflow.models import (  # noqa: F401 - importing them registers the tables
     access,
+    act,
     booking,
     breach,
     decision,

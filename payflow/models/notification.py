@@ -48,6 +48,8 @@ class Notification(Identified, Owed, Base):
     read_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(String(255))
     correlation_id: Mapped[str | None] = mapped_column(String(128))
+    task: Mapped[str | None] = mapped_column(String(128))
+    """The Celery task that sent it: name and id."""
 
 
 class NotificationPreferences(Base):

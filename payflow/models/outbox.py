@@ -30,3 +30,5 @@ class OutboxEvent(Identified, Owed, Base):
     fanned_out_at: Mapped[datetime | None]
     parked_at: Mapped[datetime | None]
     correlation_id: Mapped[str | None] = mapped_column(String(128))
+    task: Mapped[str | None] = mapped_column(String(128))
+    """The Celery task that told it to its recipients: name and id."""

@@ -93,6 +93,8 @@ class Refund(Identified, Stateful, Owed, Base):
     completed_at: Mapped[datetime | None]
     poll_step: Mapped[int] = mapped_column(default=0)
     error: Mapped[str | None] = mapped_column(String(255))
+    unanswered_since: Mapped[datetime | None]
+    """Since when its gateway has not answered about it; NULL = it did, the last time."""
     correlation_id: Mapped[str | None] = mapped_column(String(128))
     listed_at: Mapped[datetime | None]
     """When reconciliation last saw it at the gateway, or asked for it by name."""

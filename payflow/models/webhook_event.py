@@ -39,3 +39,5 @@ class WebhookEvent(Identified, Owed, Base):
     handled_at: Mapped[datetime | None]
     parked_at: Mapped[datetime | None]
     correlation_id: Mapped[str | None] = mapped_column(String(128))
+    task: Mapped[str | None] = mapped_column(String(128))
+    """The Celery task that handled it: name and id."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from payflow.core.money import Money
 from payflow.models.gateway_call import GatewayCall
 from payflow.models.notification import Notification
-from payflow.models.webhook_endpoint import WebhookDelivery
+from payflow.models.webhook_endpoint import WebhookDelivery, WebhookTry
 from payflow.store.timeline import OrderRecord
 
 
@@ -35,6 +35,8 @@ def entries(record: OrderRecord) -> list[Entry]:
         *_moves(record),
         *_told_by_gateways(record),
         *_told_to_people(record),
+        *_deliveries(record),
+        *_by_hand(record),
     ]
     return sorted([*found, *_verdicts(record)], key=lambda entry: entry.at)
 
@@ -89,20 +91,44 @@ def _told_by_gateways(record: OrderRecord) -> Iterator[Entry]:
         ended = event.handled_at or event.parked_at
         if ended:
             what = f"{event.event_type} {event.outcome if event.handled_at else 'was parked'}"
-            yield Entry(ended, "webhook", what, event.id, correlation_id=event.correlation_id)
+            task = event.task if event.handled_at else None
+            yield Entry(ended, "webhook", what, event.id, correlation_id=event.correlation_id, task=task)
 
 
 def _told_to_people(record: OrderRecord) -> Iterator[Entry]:
     for event in record.events:
         yield Entry(event.created_at, "event", f"{event.type} published", event.id, None, event.correlation_id)
+        if event.fanned_out_at:
+            what = f"{event.type} told to its recipients"
+            yield Entry(event.fanned_out_at, "event", what, event.id, None, event.correlation_id, event.task)
         if event.parked_at:
             yield Entry(event.parked_at, "event", f"{event.type} could not be read and was parked", event.id)
     for message in record.messages:
         at = message.sent_at or message.parked_at or message.withdrawn_at or message.created_at
-        yield Entry(at, "notification", _message_words(message), message.id, correlation_id=message.correlation_id)
+        what = _message_words(message)
+        yield Entry(at, "notification", what, message.id, None, message.correlation_id, message.task)
+
+
+def _deliveries(record: OrderRecord) -> Iterator[Entry]:
+    """Each delivery's earlier tries, then how it stands since the last."""
     for row in record.deliveries:
+        tries = [one for one in record.delivery_tries if one.delivery_id == row.id]
+        for one in tries[:-1]:
+            yield Entry(one.at, "delivery", _try_words(row, one), row.id, None, row.correlation_id, one.task)
         at = row.delivered_at or row.parked_at or row.tried_at or row.created_at
-        yield Entry(at, "delivery", _delivery_words(row), row.id, correlation_id=row.correlation_id)
+        task = tries[-1].task if tries and tries[-1].at == at else None
+        yield Entry(at, "delivery", _delivery_words(row), row.id, None, row.correlation_id, task)
+
+
+def _by_hand(record: OrderRecord) -> Iterator[Entry]:
+    for one in record.acts:
+        yield Entry(one.at, one.entity, one.what, one.entity_id, one.actor, one.correlation_id)
+
+
+def _try_words(row: WebhookDelivery, one: WebhookTry) -> str:
+    error = f" ({one.error})" if one.error else ""
+    answer = one.http_status or "no answer"
+    return f"{row.type} to webhook endpoint {row.endpoint_id}: {answer} after {one.duration_ms} ms{error}"
 
 
 def _delivery_words(row: WebhookDelivery) -> str:

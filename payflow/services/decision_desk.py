@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from payflow import logs
 from payflow.core.errors import Conflict
-from payflow.core.states import OPEN_REFUND, OrderStatus, PaymentStatus, RefundStatus
+from payflow.core.states import OPEN_REFUND, AttemptStatus, OrderStatus, PaymentStatus, RefundStatus
 from payflow.models.decision import Decision, DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.reconciliation import Difference
 from payflow.models.refund import Refund, RefundReason, RefundSource
 from payflow.services.access import Caller
+from payflow.services.decisions import let_expire
 from payflow.services.differences import settle
-from payflow.services.gateway_calls import AWAITS_VERIFY
+from payflow.services.payment import ask_now
 from payflow.services.refund import reserve
 from payflow.services.refund_calls import send_again
 from payflow.store.unit_of_work import Transaction, UnitOfWork
@@ -51,8 +52,7 @@ class DecisionDesk:
             decision.action, decision.note = action.value, note[:500] or None
             if decision.kind == DecisionKind.RECONCILIATION:
                 settle(tx, tx.lock(Difference, decision.subject_id), by=caller.actor, note=note)
-            if order.status in (OrderStatus.PENDING, OrderStatus.PROCESSING):
-                order.owe_now(order.expires_at)  # an open question had held its expiry up
+            let_expire(order)
             tx.touched_order(order.user_id, order.workspace_id)
 
         self._units.run(step, actor=caller.actor)
@@ -97,11 +97,10 @@ def _attempt_of(tx: Transaction, decision: Decision, payment: Payment) -> Paymen
 
 
 def _ask_again(tx: Transaction, attempt: PaymentAttempt) -> None:
-    if attempt.captured_minor or attempt.status not in AWAITS_VERIFY:
+    if attempt.captured_minor or attempt.status == AttemptStatus.MISMATCHED:
         raise Conflict("The money of this try is on record; there is nothing to ask.", code="not_applicable")
     attempt.poll_step = 0
-    attempt.owe_now(tx.act.at)
-    tx.ring(f"payments.verify:{attempt.gateway}")
+    ask_now(tx, attempt)
 
 
 def _give_back(tx: Transaction, decision: Decision, order: Order, payment: Payment, *, by: str) -> None:

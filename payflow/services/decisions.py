@@ -1,8 +1,10 @@
-"""Money that arrived wrong, late or twice: put before a person once, with a suggestion."""
+"""Money that arrived wrong, late or twice: put before a person, with a suggestion; closed once the end is known."""
 
 from __future__ import annotations
 
+from payflow.core.events import timestamp
 from payflow.core.money import Money
+from payflow.core.states import OrderStatus
 from payflow.models.decision import Decision, DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.store.unit_of_work import Transaction
@@ -18,13 +20,15 @@ def open_decision(
     detail: str,
     suggested: DecisionAction,
     decided: DecisionAction | None = None,
-) -> None:
-    """Ask a person, once per kind and subject; asking again changes nothing.
+) -> bool:
+    """Ask a person, once per kind and subject; False if they were asked before and asking again changes nothing.
 
+    A question that was answered with `extend`, or closed by a gateway's word, is asked anew.
     `decided`: the workspace's policy has answered already, and the question is kept for the record.
     """
-    if tx.decision_of(kind, subject_id) is not None:
-        return
+    asked = tx.decision_of(kind, subject_id)
+    if asked is not None:
+        return _ask_anew(tx, asked, detail)
     tx.add(
         Decision(
             kind=kind.value,
@@ -41,3 +45,32 @@ def open_decision(
             action=decided.value if decided else None,
         )
     )
+    return True
+
+
+def _ask_anew(tx: Transaction, asked: Decision, detail: str) -> bool:
+    if asked.resolved_at is None or asked.resolved_by is None:
+        return False
+    if asked.action != DecisionAction.EXTEND and not asked.resolved_by.startswith("gateway:"):
+        return False
+    before = f"answered before by {asked.resolved_by} at {timestamp(asked.resolved_at)}: {asked.action}"
+    asked.detail = f"{detail} ({before})"[:500]
+    asked.resolved_at = asked.resolved_by = asked.action = asked.note = None
+    asked.created_at = tx.act.at  # since when it is open: the digest tells it again
+    return True
+
+
+def close_decision(tx: Transaction, kind: DecisionKind, subject_id: str, *, order: Order, by: str, note: str) -> None:
+    """What a person was asked is known now: the question is answered by that."""
+    asked = tx.decision_of(kind, subject_id)
+    if asked is None or asked.resolved_at is not None:
+        return
+    asked.resolved_at, asked.resolved_by = tx.act.at, by
+    asked.action, asked.note = DecisionAction.IGNORE.value, note[:500]
+    let_expire(order)
+
+
+def let_expire(order: Order) -> None:
+    """A question is closed that had held the order's expiry up."""
+    if order.status in (OrderStatus.PENDING, OrderStatus.PROCESSING):
+        order.owe_now(order.expires_at)

@@ -13,7 +13,7 @@ from payflow.models.dispute import Dispute
 from payflow.models.order import Order
 from payflow.models.payment import PaymentAttempt
 from payflow.services import ledger
-from payflow.services.decisions import open_decision
+from payflow.services.decisions import close_decision, open_decision
 from payflow.services.payment import lock_attempt
 from payflow.store.unit_of_work import Transaction
 
@@ -36,10 +36,8 @@ def record_dispute(tx: Transaction, attempt_id: str, facts: Mapping[str, Any]) -
     dispute.move_to(status, tx.act, why=f"{attempt.gateway} says the dispute is {status}")
     if status is DisputeStatus.LOST:
         ledger.post_lost_dispute(tx, dispute, workspace_id=order.workspace_id)
-    decision = tx.decision_of(DecisionKind.DISPUTE_OPENED, dispute.id)
-    if decision is not None and decision.resolved_at is None:
-        decision.resolved_at, decision.resolved_by = tx.act.at, f"gateway:{attempt.gateway}"
-        decision.action, decision.note = DecisionAction.IGNORE.value, f"the dispute was {status}"
+    by, note = f"gateway:{attempt.gateway}", f"the dispute was {status}"
+    close_decision(tx, DecisionKind.DISPUTE_OPENED, dispute.id, order=order, by=by, note=note)
     tx.touched_order(order.user_id, order.workspace_id)
 
 

@@ -23,13 +23,15 @@ from payflow.core.errors import (
     PayflowError,
 )
 from payflow.core.events import EventType
-from payflow.core.polling import GATEWAY_BACKOFF, PollPlan
+from payflow.core.polling import GATEWAY_BACKOFF, SILENCE, PollPlan
 from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus
 from payflow.gateways.base import AttemptRef, Gateway, Initiated, InitiateRequest, LostInitiate, Outcome, Verification
 from payflow.gateways.calls import About, concerning
 from payflow.models.access import User, Workspace
+from payflow.models.decision import DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
+from payflow.services.decisions import open_decision
 from payflow.services.order import claim_orders, close_order
 from payflow.services.payment import (
     attempt_ref,
@@ -384,3 +386,32 @@ def _expire_later(tx: Transaction, *, order_id: str) -> None:
     order.tries += 1
     wait = GATEWAY_BACKOFF.next_at(order.tries, tx.act.at) or tx.act.at + timedelta(minutes=10)
     order.settle_due(wait, seen=order.due_at)
+    payment = tx.payment_of(order_id)
+    for attempt in tx.attempts_of(payment.id) if payment and order.status == OrderStatus.PROCESSING else ():
+        if attempt.is_live:
+            _tell_of_silence(tx, order, attempt)
+
+
+def _tell_of_silence(tx: Transaction, order: Order, attempt: PaymentAttempt) -> None:
+    """A gateway silent for a day is put before a person, again a day after the answer; it is asked on all the same."""
+    asked = tx.decision_of(DecisionKind.POLL_PLAN_EXHAUSTED, attempt.id)
+    since = (asked.resolved_at if asked else None) or order.expires_at
+    if tx.act.at < since + SILENCE:
+        return
+    is_news = open_decision(
+        tx,
+        DecisionKind.POLL_PLAN_EXHAUSTED,
+        subject_id=attempt.id,
+        order=order,
+        money=attempt.amount,
+        detail=f"{attempt.gateway} has not said for a day how this try ended; it is asked on.",
+        suggested=DecisionAction.EXTEND,
+    )
+    if is_news:
+        _log.error(
+            "a gateway is silent about an order that is over",
+            action="orders.gateway_silent",
+            order_id=order.id,
+            attempt_id=attempt.id,
+            gateway=attempt.gateway,
+        )

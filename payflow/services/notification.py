@@ -62,7 +62,7 @@ class NotificationService:
                     continue
                 messages += rows
                 deliveries += deliveries_of(event, subscribers.get(event.workspace_id, ()), tx.act.at)
-                event.fanned_out_at = tx.act.at
+                event.fanned_out_at, event.task = tx.act.at, tx.act.task
                 event.settle_due(None, seen=event.due_at)
                 tx.touched(f"notifications:user:{event.user_id}")
             tx.insert_notifications(messages)
@@ -184,6 +184,7 @@ def _message(
         locale=reader.language,
         created_at=now,
         sent_at=now if sent else None,
+        task=logs.task() if sent else None,
         due_at=None if sent else now,
         tries=0,
         correlation_id=event.correlation_id,
@@ -211,7 +212,7 @@ def _withdraw(tx: Transaction, row: Notification) -> None:
 def _record(tx: Transaction, row: Notification, result: PayflowError | None) -> int:
     row.claimed_until = None
     if result is None:
-        row.sent_at, row.due_at, row.error = tx.act.at, None, None
+        row.sent_at, row.due_at, row.error, row.task = tx.act.at, None, None, tx.act.task
         return 1
     row.tries += 1
     row.error = result.detail[:255]

@@ -9,6 +9,7 @@ from typing import Any
 
 from payflow import logs
 from payflow.core.errors import InvalidInput, NotFound
+from payflow.models.act import HumanAct
 from payflow.models.notification import Notification
 from payflow.models.outbox import OutboxEvent
 from payflow.models.webhook_endpoint import WebhookDelivery
@@ -62,6 +63,9 @@ class ParkedService:
 
         def step(tx: Transaction) -> None:
             kind, row = _find(tx, row_id)
+            words = f"{_words(row)}; taken up again"
+            order_id = None if isinstance(row, WebhookEvent) else row.order_id
+            tx.add(HumanAct.of(tx.act, words, entity=kind, entity_id=row.id, order_id=order_id))
             row.parked_at, row.tries = None, 0
             row.owe_now(tx.act.at)
             tx.ring(_BELLS[kind])

@@ -13,15 +13,18 @@ from payflow.core.errors import Conflict, Forbidden, InvalidInput
 from payflow.core.events import EventType
 from payflow.core.identifiers import new_id
 from payflow.core.money import Money, share_bps
-from payflow.core.states import OrderStatus, PaymentStatus, RefundStatus
+from payflow.core.states import BookingStatus, OrderStatus, PaymentStatus, RefundStatus
 from payflow.gateways.base import Gateway
 from payflow.models.access import Workspace
+from payflow.models.act import HumanAct
 from payflow.models.booking import Booking
+from payflow.models.decision import DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Approval, Refund, RefundReason, RefundSource
 from payflow.services import ledger
 from payflow.services.access import Caller
+from payflow.services.decisions import close_decision
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 
@@ -94,6 +97,8 @@ class RefundService:
             refund.approval, refund.approved_by = Approval.APPROVED.value, caller.actor
             refund.owe_now(tx.act.at)
             refund.updated_at = tx.act.at
+            words = f"refund of {refund.amount} approved"
+            tx.add(HumanAct.of(tx.act, words, entity="refund", entity_id=refund.id, order_id=refund.order_id))
             tx.ring(f"refunds.submit:{refund.gateway}")
             tx.touched_order(refund.user_id, refund.workspace_id)
 
@@ -218,6 +223,7 @@ def complete_refund(tx: Transaction, refund: Refund) -> None:
     refund.completed_at, refund.needs_attention, refund.error = tx.act.at, False, None
     refund.move_to(RefundStatus.COMPLETED, tx.act, why="the gateway says the money is back")
     refund.settle_due(None, seen=refund.due_at)
+    _end_is_known(tx, order, refund, "the money is back")
     ledger.post_refund(tx, refund, attempt)
     if not refund.is_surplus:
         payment.refunded_minor += refund.amount_minor
@@ -242,6 +248,7 @@ def fail_refund(tx: Transaction, refund: Refund, *, error: str) -> None:
     refund.completed_at, refund.error = None, error[:255]
     refund.move_to(RefundStatus.FAILED, tx.act, why=error)
     refund.settle_due(None, seen=refund.due_at)
+    _end_is_known(tx, order, refund, f"it failed: {error}")
     if was_completed:
         ledger.post_refund_reversal(tx, refund, attempt)
     attempt.refund_reserved_minor -= refund.amount_minor
@@ -258,6 +265,25 @@ def fail_refund(tx: Transaction, refund: Refund, *, error: str) -> None:
         payment.updated_at = tx.act.at
     tx.publish(refund.event(EventType.REFUND_FAILED, tx.act, order=order))
     tx.touched_order(refund.user_id, refund.workspace_id)
+
+
+def freed_by(order: Order, refund: Refund) -> int:
+    """How many bookings of the order were released because this refund had been completed."""
+    if refund.status != RefundStatus.COMPLETED or refund.is_surplus:
+        return 0
+    gone = [item for item in order.items if not item.active and item.booking.status == BookingStatus.CANCELLED]
+    released = {item.booking_id for item in gone}
+    if order.status == OrderStatus.REFUNDED:
+        return len(released)
+    return int(refund.booking_id in released)
+
+
+def _end_is_known(tx: Transaction, order: Order, refund: Refund, note: str) -> None:
+    """Nobody need find it out any more. One made by hand instead is another matter: that was told, not asked."""
+    for kind in (DecisionKind.REFUND_NEEDS_ATTENTION, DecisionKind.REFUND_UNKNOWN):
+        asked = tx.decision_of(kind, refund.id)
+        if asked is not None and asked.suggested_action != DecisionAction.ACCEPT:
+            close_decision(tx, kind, refund.id, order=order, by=f"gateway:{refund.gateway}", note=note)
 
 
 def _lock_refund(tx: Transaction, caller: Caller, refund_id: str) -> Refund:

@@ -25,7 +25,7 @@ from payflow.core.errors import (
     PayflowError,
 )
 from payflow.core.money import Money
-from payflow.core.polling import GATEWAY_BACKOFF, REFUND_POLL_PLAN, PollPlan
+from payflow.core.polling import GATEWAY_BACKOFF, REFUND_POLL_PLAN, SILENCE, PollPlan
 from payflow.core.states import OPEN_REFUND, RefundStatus
 from payflow.gateways.base import Gateway, Outcome, RefundRef, RefundRequest, RefundResult
 from payflow.gateways.calls import About, concerning
@@ -35,7 +35,7 @@ from payflow.models.refund import Approval, Refund
 from payflow.services.decisions import open_decision
 from payflow.services.gateway_calls import BATCH, CALL_LEASE_SECONDS
 from payflow.services.payment import attempt_ref
-from payflow.services.refund import complete_refund, fail_refund
+from payflow.services.refund import complete_refund, fail_refund, freed_by
 from payflow.services.side_by_side import SideBySide
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
@@ -254,13 +254,13 @@ def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -
         _balance_too_low(tx, refund, answer)
     elif isinstance(answer, NotSent | GatewayUnavailable):  # it did not act: the next request counts as this one
         refund.submitted_at, refund.poll_step = job.submitted_before, job.sends_before
-        _later(refund, tx.act.at, answer.error if isinstance(answer, NotSent) else answer)
+        _unanswered(tx, refund, answer.error if isinstance(answer, NotSent) else answer)
     elif isinstance(answer, OutcomeUnknown):
         if refund.status == RefundStatus.PENDING:
             refund.move_to(RefundStatus.PROCESSING, tx.act, why="sent; the answer was lost")
-        _later(refund, tx.act.at, answer)
+        _unanswered(tx, refund, answer)
     elif isinstance(answer, GatewayError):
-        _later(refund, tx.act.at, answer)
+        _unanswered(tx, refund, answer)
     else:
         raise answer
 
@@ -271,17 +271,18 @@ def apply_refund_result(tx: Transaction, refund: Refund, result: RefundResult, *
         return  # an older word that comes late
     refund.gateway_refund_id = result.gateway_refund_id or refund.gateway_refund_id
     refund.gateway_response = result.raw or refund.gateway_response
-    refund.tries = 0
+    refund.tries, refund.unanswered_since = 0, None
     if result.outcome is Outcome.SUCCEEDED:
         complete_refund(tx, refund)
         return
     if result.outcome is Outcome.FAILED:
         if refund.status == RefundStatus.FAILED:
             return
+        freed = freed_by(tx.lock_order(refund.order_id), refund)
         fail_refund(tx, refund, error=result.message or "the gateway could not give the money back")
-        _ask_person(
-            tx, refund, DecisionKind.REFUND_FAILED, "The refund failed at the gateway; the money is still with us."
-        )
+        slots = f" {freed} of the order's bookings were released with it: their slots are free." if freed else ""
+        detail = f"The refund failed at the gateway; the money is still with us.{slots}"
+        _ask_person(tx, refund, DecisionKind.REFUND_FAILED, detail)
         return
     if refund.status == RefundStatus.PENDING:
         refund.move_to(RefundStatus.PROCESSING, tx.act, why="the gateway accepted it")
@@ -306,7 +307,7 @@ def send_again(tx: Transaction, refund: Refund) -> None:
     bound = timedelta(seconds=REQUEST_MAY_LIVE_SECONDS)
     if refund.gateway_refund_id is None and refund.submitted_at and tx.act.at >= refund.submitted_at + bound:
         refund.submitted_at, refund.poll_step = None, 0
-    refund.tries, refund.needs_attention = 0, False
+    refund.tries, refund.needs_attention, refund.unanswered_since = 0, False, None
     refund.owe_now(tx.act.at)
     kind = "verify" if refund.gateway_refund_id else "submit"
     tx.ring(f"refunds.{kind}:{refund.gateway}")
@@ -334,13 +335,14 @@ def _rejected(tx: Transaction, refund: Refund, answer: GatewayRejected | Invalid
 def _balance_too_low(tx: Transaction, refund: Refund, answer: GatewayUnavailable) -> None:
     """Nothing happened there; it is asked again with growing waits, and a person is told to top the balance up."""
     refund.submitted_at, refund.poll_step, refund.needs_attention = None, 0, True
+    refund.unanswered_since = None
     _later(refund, tx.act.at, answer)
     _ask_person(tx, refund, DecisionKind.REFUND_NEEDS_ATTENTION, "The gateway balance is too low; top it up.")
 
 
 def _not_found(tx: Transaction, refund: Refund) -> None:
     """The list does not show it: wait until a lost request cannot be alive, then send once more or ask a person."""
-    refund.claimed_until = None
+    refund.claimed_until = refund.unanswered_since = None
     bound = (refund.submitted_at or tx.act.at) + timedelta(seconds=REQUEST_MAY_LIVE_SECONDS)
     if tx.act.at < bound:
         refund.due_at = min(bound, tx.act.at + timedelta(seconds=60))
@@ -361,6 +363,16 @@ def _ask_person(
     order = tx.lock_order(refund.order_id)
     open_decision(tx, kind, subject_id=refund.id, order=order, money=refund.amount, detail=detail, suggested=suggested)
     _log.error("a refund needs a person", action="refund.needs_person", refund_id=refund.id, kind=kind.value)
+
+
+def _unanswered(tx: Transaction, refund: Refund, error: GatewayError) -> None:
+    """Ask later; a gateway silent for a day is put before a person, and asked on all the same."""
+    _later(refund, tx.act.at, error)
+    refund.unanswered_since = refund.unanswered_since or tx.act.at
+    if tx.act.at >= refund.unanswered_since + SILENCE and not refund.needs_attention:
+        refund.needs_attention = True
+        detail = f"{refund.gateway} has not answered about this refund for a day; it is asked on."
+        _ask_person(tx, refund, DecisionKind.REFUND_NEEDS_ATTENTION, detail)
 
 
 def _later(refund: Refund, now: datetime, error: GatewayError) -> None:

@@ -20,7 +20,7 @@ from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import RefundReason, RefundSource
 from payflow.services import ledger
-from payflow.services.decisions import open_decision
+from payflow.services.decisions import close_decision, open_decision
 from payflow.services.refund import reserve
 from payflow.store.unit_of_work import Transaction
 
@@ -44,6 +44,8 @@ def apply_verification(
     """
     attempt.gateway_response = result.raw or attempt.gateway_response
     attempt.tries = 0
+    if attempt.is_live:
+        _answered(tx, order, attempt, "the gateway answers again")
     if attempt.status == AttemptStatus.SUCCEEDED:
         _receive_further(tx, order, payment, attempt, result)
         attempt.settle_due(None, seen=attempt.due_at)
@@ -81,12 +83,15 @@ def apply_verification(
 def _ask_again(
     tx: Transaction, order: Order, attempt: PaymentAttempt, plan: PollPlan, seen_due: datetime | None
 ) -> None:
-    """Set the next question's time; at the end of the plan, give an explicit verdict."""
+    """Set the next question's time; at the end of the plan, give an explicit verdict: again, if somebody had the plan
+    begun anew."""
     attempt.poll_step += 1
     due_at = plan.next_at(attempt.poll_step, tx.act.at)
     attempt.updated_at = tx.act.at
     attempt.settle_due(due_at, seen=seen_due)
-    if due_at is None and attempt.is_live:
+    asked = tx.decision_of(DecisionKind.POLL_PLAN_EXHAUSTED, attempt.id) if due_at is None else None
+    was_extended = asked is not None and asked.action == DecisionAction.EXTEND
+    if due_at is None and (attempt.is_live or (was_extended and attempt.status == AttemptStatus.ABANDONED)):
         attempt.move_to(AttemptStatus.ABANDONED, tx.act, why="the poll plan came to its end")
         open_decision(
             tx,
@@ -97,6 +102,14 @@ def _ask_again(
             detail="The gateway never told how this try ended; it is no longer asked.",
             suggested=DecisionAction.EXTEND,
         )
+
+
+def _answered(tx: Transaction, order: Order, attempt: PaymentAttempt, note: str) -> None:
+    """The gateway has told what a person was asked about, when it was silent or its plan had ended."""
+    if attempt.is_live and tx.act.at < order.expires_at:
+        return  # nobody was asked yet
+    kind, by = DecisionKind.POLL_PLAN_EXHAUSTED, f"gateway:{attempt.gateway}"
+    close_decision(tx, kind, attempt.id, order=order, by=by, note=note)
 
 
 def _receive_further(
@@ -177,6 +190,7 @@ def complete_payment(tx: Transaction, order: Order, payment: Payment, attempt: P
     """The money asked for is there: at least the attempt's amount, in its currency."""
     if attempt.status == AttemptStatus.SUCCEEDED:
         return
+    _answered(tx, order, attempt, "the gateway says paid")
     is_first = payment.captured_minor == 0
     attempt.captured_minor, attempt.captured_currency = money.amount_minor, money.currency
     attempt.application = "applied" if is_first else "surplus"
@@ -316,6 +330,7 @@ def fail_payment(tx: Transaction, order: Order, payment: Payment, attempt: Payme
     """This try brought no money. Its payment and order fail with it only while it is their current try."""
     if attempt.status in (AttemptStatus.SUCCEEDED, AttemptStatus.MISMATCHED, AttemptStatus.FAILED):
         return
+    _answered(tx, order, attempt, f"the try failed: {error}")
     was_live = attempt.is_live
     attempt.error = error[:255]
     attempt.move_to(AttemptStatus.FAILED, tx.act, why=error)
@@ -350,6 +365,7 @@ def _mismatch(
     if attempt.status == AttemptStatus.MISMATCHED:
         attempt.settle_due(None, seen=attempt.due_at)
         return
+    _answered(tx, order, attempt, detail)
     attempt.error = detail[:255]
     if money is not None and money.amount_minor > 0:
         attempt.captured_minor, attempt.captured_currency = money.amount_minor, money.currency

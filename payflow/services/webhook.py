@@ -149,7 +149,7 @@ def _find_attempt(tx: Transaction, event: WebhookEvent) -> PaymentAttempt | None
 
 
 def _handled(event: WebhookEvent, at: datetime, outcome: str) -> None:
-    event.outcome, event.handled_at = outcome, at
+    event.outcome, event.handled_at, event.task = outcome, at, logs.task()
     event.settle_due(None, seen=event.due_at)
 
 

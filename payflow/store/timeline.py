@@ -13,7 +13,8 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, or_, select
 
 from payflow.core.errors import NotFound
-from payflow.models.base import Transition
+from payflow.models.act import HumanAct
+from payflow.models.base import Transition, ids_of
 from payflow.models.decision import Decision
 from payflow.models.dispute import Dispute
 from payflow.models.gateway_call import GatewayCall
@@ -23,7 +24,7 @@ from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund
-from payflow.models.webhook_endpoint import WebhookDelivery
+from payflow.models.webhook_endpoint import WebhookDelivery, WebhookTry
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.repositories import Repositories
 
@@ -46,6 +47,9 @@ class OrderRecord:
     events: Sequence[OutboxEvent]
     messages: Sequence[Notification]
     deliveries: Sequence[WebhookDelivery]
+    delivery_tries: Sequence[WebhookTry]
+    acts: Sequence[HumanAct]
+    """What people did to any of it by hand."""
     postings: Sequence[LedgerPosting]
 
 
@@ -71,6 +75,9 @@ def read_order(rows: Repositories, order_id: str) -> OrderRecord | None:
     refunds = rows.refunds_of(payment.id) if payment else []
     bookings = [item.booking_id for item in order.items]
     ours = or_(Transition.order_id == order.id, Transition.entity_id.in_(bookings))
+    webhooks = _all(rows, WebhookEvent, _speaks_of(attempts, refunds))
+    deliveries = _all(rows, WebhookDelivery, WebhookDelivery.order_id == order.id)
+    by_hand = or_(HumanAct.order_id == order.id, HumanAct.entity_id.in_(ids_of(webhooks)))
     return OrderRecord(
         order=order,
         payment=payment,
@@ -80,10 +87,12 @@ def read_order(rows: Repositories, order_id: str) -> OrderRecord | None:
         decisions=_all(rows, Decision, Decision.order_id == order.id),
         transitions=_all(rows, Transition, ours),
         calls=_all(rows, GatewayCall, GatewayCall.order_id == order.id),
-        webhooks=_all(rows, WebhookEvent, _speaks_of(attempts, refunds)),
+        webhooks=webhooks,
         events=_all(rows, OutboxEvent, OutboxEvent.order_id == order.id),
         messages=_all(rows, Notification, Notification.order_id == order.id),
-        deliveries=_all(rows, WebhookDelivery, WebhookDelivery.order_id == order.id),
+        deliveries=deliveries,
+        delivery_tries=_all(rows, WebhookTry, WebhookTry.delivery_id.in_(ids_of(deliveries))),
+        acts=_all(rows, HumanAct, by_hand),
         postings=_all(rows, LedgerPosting, LedgerPosting.order_id == order.id),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +14,9 @@ from sqlalchemy import CheckConstraint, Engine, delete, inspect, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
+from payflow.core.act import Act
 from payflow.models import Base
+from payflow.models.act import HumanAct
 from payflow.models.base import Transition
 from payflow.models.booking import Booking
 from payflow.models.ledger import LedgerPosting
@@ -333,12 +335,24 @@ def a_transition() -> Transition:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("model", [LedgerPosting, Transition])
+def an_act() -> HumanAct:
+    return HumanAct.of(Act(NOW, "user:u-admin"), "approved", entity="refund", entity_id=an_order().id, order_id=None)
+
+
+@pytest.mark.parametrize(
+    ("model", "row", "column"),
+    [
+        (LedgerPosting, a_posting, "amount_minor"),
+        (Transition, a_transition, "why"),
+        (HumanAct, an_act, "what"),
+    ],
+)
 @pytest.mark.parametrize("verb", ["update", "delete"])
-def test_ledger_and_history_are_append_only(engine: Engine, model: type[Any], verb: str) -> None:
+def test_ledger_and_history_are_append_only(
+    engine: Engine, model: type[Any], row: Callable[[], Base], column: str, verb: str
+) -> None:
     """Neither postings nor history rows can be changed or removed; corrections are further rows."""
-    store(engine, a_posting() if model is LedgerPosting else a_transition())
-    column = "amount_minor" if model is LedgerPosting else "why"
+    store(engine, row())
     statement: Any = delete(model) if verb == "delete" else update(model).values(**{column: 7})
     with pytest.raises(DBAPIError, match="append-only"), engine.begin() as connection:
         connection.execute(statement)

@@ -207,6 +207,23 @@ def test_an_orders_story_tells_which_systems_were_told_and_which_are_still_to_be
     assert owed.due_at == house.clock.now() + timedelta(seconds=5)
 
 
+def test_an_orders_story_tells_every_try_with_its_task(house: House, receiver: Receiver) -> None:
+    """The earlier ones by what came back, the last one by how the delivery stands."""
+    endpoint_id, _ = subscribe(house, receiver.url, "order.created")
+    order_id = house.order()
+    receiver.status = 500
+    for task_id in ("a1", "a2", "a3"):
+        with logs.bound(task="deliveries.send", task_id=task_id):
+            house.drain()
+        house.clock.advance(400)
+        receiver.status = 500 if task_id == "a1" else 204
+    story = Explainer(house.container.units).story(ADMIN, order_id)
+    told = [(one.what, one.task) for one in story.entries if one.kind == "delivery"]
+    assert [task for _, task in told] == ["deliveries.send a1", "deliveries.send a2", "deliveries.send a3"]
+    assert told[0][0].startswith(f"ORDER_CREATED to webhook endpoint {endpoint_id}: 500 after ")
+    assert "taken after 3 tries" in told[2][0]
+
+
 def test_the_id_of_the_request_goes_all_the_way_to_the_receiver(house: House, receiver: Receiver) -> None:
     """From the web through outbox and delivery to the header."""
     subscribe(house, receiver.url)
