@@ -24,7 +24,7 @@ from payflow.services.access import Caller
 from payflow.services.audit import SLO_SECONDS
 from payflow.services.chronicle import call_words
 from payflow.services.decision_desk import DecisionDesk
-from payflow.services.explain import Explainer, Story
+from payflow.services.explain import Explainer, Next, Story
 from payflow.services.parked import ParkedService
 from payflow.store.audit import invariants
 from payflow.store.queries import Cursor, Visibility
@@ -65,17 +65,19 @@ def told(story: Story) -> str:
     order = story.record.order
     title = f"{order.order_number} is {order.status}  (id {order.id})"
     lines = [title, "", story.why, "", "What happens next"]
-    lines += [
-        f"  {_moment(step.due_at) if step.due_at else 'when somebody acts':<25}{step.what}" for step in story.next
-    ]
-    if not story.next:
-        lines.append("  nothing: it has come to its end")
+    lines += [f"  {_when(step):<25}{step.what}" for step in story.next]
     lines += ["", "What happened (UTC)"]
     for entry in story.entries:
         who = "" if entry.actor in (None, "system") else f"  by {entry.actor}"
         task = f"  in {entry.task}" if entry.task else ""
         lines.append(f"  {_moment(entry.at):<25}{entry.kind:<13}{entry.what}{who}{task}")
     return "\n".join(lines)
+
+
+def _when(step: Next) -> str:
+    if step.due_at is not None:
+        return _moment(step.due_at)
+    return "at its end" if step.is_end else "when somebody acts"
 
 
 def _call(call: GatewayCall) -> str:

@@ -230,7 +230,7 @@ class TimelineEntry(Shape):
 
 
 class NextStep(Shape):
-    """What is owed; without `due_at` it waits for somebody."""
+    """What is owed; without `due_at` it waits for somebody, or nothing more happens and it says why. Never none."""
 
     model_config = ConfigDict(extra="ignore", from_attributes=True)
     what: str

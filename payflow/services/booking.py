@@ -10,7 +10,7 @@ from functools import partial
 from payflow import logs
 from payflow.core.clock import Clock
 from payflow.core.errors import Conflict, Forbidden, InvalidInput, PayflowError, RuleBroken
-from payflow.core.events import EventType
+from payflow.core.events import EventType, timestamp
 from payflow.core.identifiers import new_id
 from payflow.core.money import MAX_MINOR, Money
 from payflow.core.states import BookingStatus, OrderStatus, PaymentStatus
@@ -154,6 +154,7 @@ def _confirm_one(tx: Transaction, *, order_id: str) -> None:
     except (RuleBroken, Conflict) as error:
         order = tx.lock_order(order_id)
         has_money = payment.refundable_minor > 0
+        goes_back = "the money is being given back" if has_money else "no money is left to give back"
         if has_money:
             reserve(
                 tx,
@@ -171,7 +172,7 @@ def _confirm_one(tx: Transaction, *, order_id: str) -> None:
             subject_id=order.id,
             order=order,
             money=order.total,
-            detail=f"Paid, but a booking could not be confirmed ({error.detail}); the money is being given back.",
+            detail=f"{_why_lost(tx, bookings) or error.detail}; {goes_back}.",
             suggested=DecisionAction.REFUND,
             decided=DecisionAction.REFUND if has_money else None,
         )
@@ -185,6 +186,13 @@ def _confirm_one(tx: Transaction, *, order_id: str) -> None:
         order.owe_now(tx.act.at)
         tx.ring("bookings.release")
     tx.touched_order(order.user_id, order.workspace_id)
+
+
+def _why_lost(tx: Transaction, bookings: list[Booking]) -> str:
+    """The slots somebody else has; empty if it was not that."""
+    lost = [one for one in bookings if not tx.slot_is_free(one)]
+    slots = [f"{one.resource_id} from {timestamp(one.starts_at)} to {timestamp(one.ends_at)}" for one in lost]
+    return f"The slot was taken before the payment came: {', '.join(slots)}" if slots else ""
 
 
 def _confirm_all(tx: Transaction, order: Order, bookings: list[Booking]) -> None:

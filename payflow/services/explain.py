@@ -6,30 +6,42 @@ Every status has its sentence in a table of its own; a status without one would 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from payflow.core.errors import NotFound
 from payflow.core.events import timestamp
 from payflow.core.money import Money
-from payflow.core.states import AttemptStatus, DisputeStatus, OrderStatus, PaymentStatus, RefundStatus
+from payflow.core.states import (
+    OPEN_ORDER,
+    OPEN_REFUND,
+    AttemptStatus,
+    BookingStatus,
+    DisputeStatus,
+    OrderStatus,
+    PaymentStatus,
+    RefundStatus,
+)
+from payflow.models.base import Transition
+from payflow.models.decision import DecisionKind
 from payflow.models.dispute import Dispute
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Approval, Refund
 from payflow.services.access import Caller
 from payflow.services.chronicle import Entry, entries
-from payflow.services.gateway_calls import AWAITS_INITIATE
 from payflow.store.timeline import OrderRecord, read_order
 from payflow.store.unit_of_work import UnitOfWork
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What is owed, by whom, and when (None: it waits for somebody)."""
+    """What is owed, by whom, and when (None: it waits for somebody, or nothing more happens)."""
 
     what: str
     due_at: datetime | None
+    is_end: bool = False
+    """Nothing more happens, and this is why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +51,7 @@ class Story:
     record: OrderRecord
     why: str
     next: list[Next]
+    """Never empty."""
     entries: list[Entry]
 
     def as_json(self) -> dict[str, Any]:
@@ -68,7 +81,7 @@ class Explainer:
         if record is None:
             raise NotFound
         caller.must_administer(user_id=record.order.user_id, workspace_id=record.order.workspace_id)
-        return Story(record, why(record), list(_next(record)), entries(record))
+        return Story(record, why(record), _next(record, self._units.now()), entries(record))
 
 
 # -- why -----------------------------------------------------------------------------------------------------------
@@ -79,23 +92,44 @@ def why(record: OrderRecord) -> str:
     said = [ORDER_WORDS[OrderStatus(record.order.status)](record)]
     if record.payment is not None:
         said.append(payment_words(record.payment))
-    said += [refund_words(refund) for refund in record.refunds]
+    came_back = {one.entity_id for one in record.transitions if _is_return(one)}
+    said += [refund_words(refund, came_back=refund.id in came_back) for refund in record.refunds]
     said += [dispute_words(dispute) for dispute in record.disputes]
     return " ".join(said)
 
 
 def _processing(record: OrderRecord) -> str:
-    number = record.order.order_number
-    return (
-        f"{number} is being paid: {attempt_words(record.attempts[-1])}"
-        if record.attempts
-        else f"{number} is being paid."
-    )
+    number, current_id = record.order.order_number, record.payment.current_attempt_id if record.payment else None
+    current = next((one for one in record.attempts if one.id == current_id), None)
+    return f"{number} is being paid: {attempt_words(current)}" if current else f"{number} is being paid."
 
 
 def _failed(record: OrderRecord) -> str:
     reason = (record.payment.error if record.payment else None) or "the gateway gave no reason"
-    return f"The last try to pay {record.order.order_number} failed: {reason.rstrip('.')}. The customer may try again."
+    return f"The last try to pay {record.order.order_number} failed: {reason.rstrip('.')}."
+
+
+def _paid(record: OrderRecord) -> str:
+    order = record.order
+    if order.due_at is not None:
+        return f"The money for {order.order_number} is verified; its bookings are not confirmed yet."
+    taken = next((f" {one.detail}" for one in record.decisions if one.kind == DecisionKind.SLOT_TAKEN), "")
+    return f"The money for {order.order_number} is verified, but its bookings will not be confirmed.{taken}"
+
+
+def _completed(record: OrderRecord) -> str:
+    """Bookings taken off before the money came belong to other orders; those released afterwards are told."""
+    order = record.order
+    cancelled = {
+        move.entity_id
+        for move in record.transitions
+        if move.to_status == BookingStatus.CANCELLED and order.paid_at and move.at >= order.paid_at
+    }
+    gone = sum(not item.active and item.booking_id in cancelled for item in order.items)
+    if not gone:
+        return f"{order.order_number} is paid and its bookings are confirmed."
+    confirmed = sum(item.active and item.booking.status == BookingStatus.CONFIRMED for item in order.items)
+    return f"{order.order_number} is paid. Bookings confirmed: {confirmed}; released again: {gone}."
 
 
 def _late_money(record: OrderRecord) -> str:
@@ -106,10 +140,8 @@ ORDER_WORDS: dict[OrderStatus, Callable[[OrderRecord], str]] = {
     OrderStatus.PENDING: lambda one: f"{one.order.order_number} waits for its customer to start a payment.",
     OrderStatus.PROCESSING: _processing,
     OrderStatus.FAILED: _failed,
-    OrderStatus.PAID: lambda one: (
-        f"The money for {one.order.order_number} is verified; its bookings are not confirmed yet."
-    ),
-    OrderStatus.COMPLETED: lambda one: f"{one.order.order_number} is paid and its bookings are confirmed.",
+    OrderStatus.PAID: _paid,
+    OrderStatus.COMPLETED: _completed,
     OrderStatus.REFUNDED: lambda one: f"The money for {one.order.order_number} was given back whole.",
     OrderStatus.EXPIRED: lambda one: f"{one.order.order_number} was not paid in time.{_late_money(one)}",
     OrderStatus.CANCELLED: lambda one: f"{one.order.order_number} was cancelled.{_late_money(one)}",
@@ -136,7 +168,7 @@ def payment_words(payment: Payment) -> str:
 _ATTEMPT_WORDS = {
     AttemptStatus.CREATED: "{gateway} has not been asked for a page yet ({reference}).",
     AttemptStatus.INITIATED: "the customer has {gateway}'s page ({reference}); {gateway} has not reported an end.",
-    AttemptStatus.UNKNOWN: "a call to {gateway} got no clear answer ({reference}), so it is being asked.",
+    AttemptStatus.UNKNOWN: "a call to {gateway} for a page got no clear answer ({reference}); there may be one.",
     AttemptStatus.SUCCEEDED: "{gateway} reports the money of {reference} as received.",
     AttemptStatus.FAILED: "{gateway} declined {reference}.",
     AttemptStatus.ABANDONED: "the try {reference} was given up; {gateway} may still report money for it.",
@@ -158,12 +190,20 @@ _REFUND_WORDS = {
 }
 
 
-def refund_words(refund: Refund) -> str:
-    """How far one refund is."""
+def _is_return(move: Transition) -> bool:
+    return move.entity == "refund" and move.from_status == RefundStatus.COMPLETED
+
+
+def refund_words(refund: Refund, *, came_back: bool = False) -> str:
+    """How far one refund is; `came_back`: it was done once, and then was not."""
     if refund.approval == Approval.WAITING:
         return f"A refund of {refund.amount} waits for approval."
     error = (refund.error or "no reason given").rstrip(".")
     said = _REFUND_WORDS[RefundStatus(refund.status)].format(money=refund.amount, gateway=refund.gateway, error=error)
+    if came_back and refund.status == RefundStatus.FAILED:
+        said = f"A refund of {refund.amount} was done and came back ({error}); the money is here again."
+    if refund.unanswered_since is not None:
+        said += f" {refund.gateway} has not answered about it since {timestamp(refund.unanswered_since)}."
     return f"{said} It needs a person." if refund.needs_attention else said
 
 
@@ -182,18 +222,46 @@ def dispute_words(dispute: Dispute) -> str:
 # -- next ------------------------------------------------------------------------------------------------------------
 
 
-def _next(record: OrderRecord) -> Iterator[Next]:
+_ENDS = {
+    OrderStatus.PAID: "its bookings will not be confirmed and no money is on its way back",
+    OrderStatus.COMPLETED: "it is paid and every step on it has been taken",
+    OrderStatus.REFUNDED: "its money was given back",
+    OrderStatus.EXPIRED: "it was not paid in time",
+    OrderStatus.CANCELLED: "it was cancelled",
+}
+"""Why nothing more happens. An order that is not paid and not closed always has a next step."""
+
+
+def _next(record: OrderRecord, now: datetime) -> list[Next]:
+    steps = [_overdue(step) if step.due_at and step.due_at < now else step for step in _steps(record, now)]
+    if steps:
+        return steps
+    return [Next(f"Nothing more: {_ENDS[OrderStatus(record.order.status)]}.", None, is_end=True)]
+
+
+def _overdue(step: Next) -> Next:
+    return replace(step, what=f"{step.what} It is due; no worker has finished it yet.")
+
+
+def _steps(record: OrderRecord, now: datetime) -> Iterator[Next]:
     for one in record.decisions:
         if one.resolved_at is None:
             yield Next(f"A person decides: {one.detail}", None)
     for attempt in record.attempts:
         if attempt.due_at is not None:
-            is_to_open = attempt.status in AWAITS_INITIATE
-            verb = "asked for a page" if is_to_open else f"asked about {attempt.reference}"
-            yield Next(f"{attempt.gateway} is {verb}.", attempt.due_at)
+            yield Next(_question(attempt), attempt.due_at)
     for refund in record.refunds:
-        yield from _refund_step(refund)
-    yield from _order_steps(record)
+        if refund.status in OPEN_REFUND:
+            yield _refund_step(record, refund)
+    for dispute in record.disputes:
+        if dispute.status == DisputeStatus.OPEN:
+            money = Money(dispute.amount_minor, dispute.currency)
+            yield Next(f"The bank gives its verdict on the dispute over {money}; {dispute.gateway} tells it.", None)
+    yield from _unpaid_steps(record, now) if record.order.status in OPEN_ORDER else _paid_steps(record)
+    yield from _telling_steps(record)
+
+
+def _telling_steps(record: OrderRecord) -> Iterator[Next]:
     for event in record.webhooks:
         yield from _owed(f"{event.gateway}'s {event.event_type} is handled.", event)
     for published in record.events:
@@ -212,28 +280,51 @@ def _owed(what: str, row: Any) -> Iterator[Next]:
         yield Next(f"Given up after {row.tries} tries until somebody runs `replay {row.id}`: {what}", None)
 
 
-def _order_steps(record: OrderRecord) -> Iterator[Next]:
+def _question(attempt: PaymentAttempt) -> str:
+    """What its gateway is called for next."""
+    if attempt.status == AttemptStatus.CREATED:
+        return f"{attempt.gateway} is asked for a page."
+    if attempt.status == AttemptStatus.UNKNOWN:
+        return f"{attempt.gateway} is called again for {attempt.reference}: for its page, or for what became of it."
+    return f"{attempt.gateway} is asked about {attempt.reference}."
+
+
+def _unpaid_steps(record: OrderRecord, now: datetime) -> Iterator[Next]:
+    order, is_over = record.order, now >= record.order.expires_at
+    live = next((attempt for attempt in record.attempts if attempt.is_live), None)
+    if is_over and order.tries and live:
+        asked = f"{live.gateway} is asked again"
+        yield Next(f"The order cannot expire, for {live.gateway} has not answered; {asked}.", order.due_at)
+    elif any(one.resolved_at is None for one in record.decisions):
+        yield Next("The order is held until the question is answered: it neither expires nor can be paid again.", None)
+    elif order.status == OrderStatus.FAILED and is_over:
+        yield Next("It stays failed, for its time to pay is over; its bookings may be put on a new order.", None)
+    elif order.status == OrderStatus.FAILED:
+        yield Next("The customer may try again until then; else it stays failed.", order.expires_at)
+    else:
+        if order.status == OrderStatus.PENDING and not is_over:
+            yield Next("The customer starts a payment.", None)
+        yield Next("The order expires unless it is paid.", order.due_at)
+
+
+def _paid_steps(record: OrderRecord) -> Iterator[Next]:
     order = record.order
     if order.status == OrderStatus.PAID and order.due_at is not None:
         yield Next("The bookings are confirmed.", order.due_at)
     elif order.status in (OrderStatus.REFUNDED, OrderStatus.COMPLETED) and order.due_at is not None:
         yield Next("The bookings whose money went back are released.", order.due_at)
-    elif order.status == OrderStatus.PENDING:
-        yield Next("The customer starts a payment.", None)
-    if order.status in (OrderStatus.PENDING, OrderStatus.PROCESSING):
-        yield Next("The order expires unless it is paid.", order.expires_at)
-    elif order.status == OrderStatus.FAILED:
-        yield Next("The customer may try again until then; else it stays failed.", order.expires_at)
 
 
-def _refund_step(refund: Refund) -> Iterator[Next]:
-    if refund.status not in (RefundStatus.PENDING, RefundStatus.PROCESSING):
-        return
+def _refund_step(record: OrderRecord, refund: Refund) -> Next:
     money = refund.amount
+    disputes = {dispute.status for dispute in record.disputes}
     if refund.approval == Approval.WAITING:
-        yield Next(f"An administrator approves or rejects the refund of {money}.", None)
-    elif refund.needs_attention:
-        yield Next(f"The refund of {money} needs attention at {refund.gateway}.", refund.due_at)
-    else:
-        verb = "asked for" if refund.status == RefundStatus.PENDING else "asked about"
-        yield Next(f"{refund.gateway} is {verb} the refund of {money}.", refund.due_at)
+        return Next(f"An administrator approves or rejects the refund of {money}.", None)
+    if refund.submitted_at is None and DisputeStatus.LOST in disputes:
+        return Next(f"The refund of {money} is held: the bank has taken the money back itself.", None)
+    if refund.submitted_at is None and DisputeStatus.OPEN in disputes:
+        return Next(f"The refund of {money} is held until the dispute ends.", None)
+    if refund.needs_attention:
+        return Next(f"The refund of {money} needs attention at {refund.gateway}, which is asked again.", refund.due_at)
+    verb = "asked for" if refund.status == RefundStatus.PENDING else "asked about"
+    return Next(f"{refund.gateway} is {verb} the refund of {money}.", refund.due_at)

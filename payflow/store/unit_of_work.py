@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Engine
@@ -105,6 +106,10 @@ class UnitOfWork:
         self._engine, self._worker = engine, worker
         self._reader = reader(engine)
         self._clock, self._cache, self._bells = clock, cache, bells
+
+    def now(self) -> datetime:
+        """The moment a transaction begun now would bear."""
+        return self._clock.now()
 
     def run(self, step: Callable[[Transaction], T], *, actor: str = "system", correlation_id: str | None = None) -> T:
         """Run a step in a transaction and commit it."""

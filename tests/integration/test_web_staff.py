@@ -151,7 +151,8 @@ def test_the_timeline_tells_what_happened_why_and_what_is_next(house: House, ope
     done = house.paid()
     story = operator.get(f"/payment/orders/{done}/timeline/").get_json()
     assert story["status"] == "completed"
-    assert story["next"] == []
+    end = "Nothing more: it is paid and every step on it has been taken."
+    assert story["next"] == [{"what": end, "due_at": None}]
     assert [one["at"] for one in story["entries"]] == sorted(one["at"] for one in story["entries"])
     kinds = {one["kind"] for one in story["entries"]}
     assert kinds >= {"order", "payment", "attempt", "event", "notification"}
