@@ -110,7 +110,7 @@ def _bring_in_line(
             _adopt(tx, order, payment, attempt, result)
     done = [event for event in events if not (unclear and _look_again(event, tx.act.at))]
     for event in done:
-        event.handled_at, event.outcome = tx.act.at, "matched"
+        event.handled_at, event.outcome, event.task = tx.act.at, "matched", logs.task()
         event.settle_due(None, seen=event.due_at)
     for result in unclear if done else ():
         if not _may_be_ours(ours, result):  # it was waited for long enough: a person is asked
