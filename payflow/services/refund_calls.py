@@ -63,6 +63,8 @@ class _Job:
     sends_before: int
     may_send_again: bool
     seen_due: datetime | None
+    not_after: datetime
+    """The end of the claim: from then on another worker may have it in hand."""
 
     @property
     def sent_before(self) -> bool:
@@ -83,6 +85,12 @@ class NotSent(PayflowError):
     def __init__(self, error: GatewayError) -> None:
         super().__init__(error.detail)
         self.error = error
+
+
+class ClaimOver(PayflowError):
+    """The claim ran out before the request left, so nothing was sent: whoever has the refund now sees to it."""
+
+    code = "refund_claim_over"
 
 
 class MadeByHand(PayflowError):
@@ -152,7 +160,7 @@ class RefundCalls:
         """The request; the gateway's list is read first after one whose answer was lost, and after a long wait."""
         may_be_there = job.sent_before and not gateway.refund_is_idempotent
         if not may_be_there and not job.has_waited:
-            return gateway.refund(job.request)
+            return self._request(gateway, job)
         try:
             listed = gateway.list_refunds(job.request.attempt)
         except GatewayError as error:
@@ -164,10 +172,16 @@ class RefundCalls:
         if not may_be_there:
             if nobodys:
                 raise MadeByHand(nobodys[0])
-            return gateway.refund(job.request)
+            return self._request(gateway, job)
         if job.may_send_again and not nobodys:
-            return gateway.refund(job.request)
+            return self._request(gateway, job)
         raise NotFoundYet
+
+    def _request(self, gateway: Gateway, job: _Job) -> RefundResult:
+        """Give the money back, unless this worker was frozen and the claim is over: another may have done it since."""
+        if not gateway.refund_is_idempotent and self._clock.now() >= job.not_after:
+            raise ClaimOver
+        return gateway.refund(job.request)
 
     def _ask(self, gateway: Gateway, job: _Job) -> RefundResult:
         return gateway.fetch_refund(
@@ -229,10 +243,14 @@ def _prepare(tx: Transaction, *, refund_id: str, seen_due: datetime | None) -> _
         sends_before=sends_before,
         may_send_again=may_send_again,
         seen_due=seen_due,
+        not_after=refund.claimed_until or tx.act.at,  # none: it was given up, as a dead worker's
     )
 
 
 def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -> None:
+    if isinstance(answer, ClaimOver):
+        _log.warning("a claim was over before it was sent", action="refund.claim_over", refund_id=job.refund_id)
+        return
     tx.lock_order(job.order_id)
     refund = tx.get(Refund, job.refund_id)
     tx.lock(Payment, refund.payment_id)

@@ -12,7 +12,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from payflow.core.errors import GatewayRejected
 from payflow.gateways.base import Outcome, Verification
 from payflow.models.payment import PaymentAttempt
-from payflow.models.refund import RefundReason
+from payflow.models.refund import Refund, RefundReason
 from payflow.services import refund_calls
 from payflow.services.gateway_calls import CALL_LEASE_SECONDS
 from payflow.services.payment import attempt_ref
@@ -121,3 +121,29 @@ def test_an_answer_about_another_reference_pays_nothing(house: House) -> None:
     house.container.units.run(partial(store, seen_due=attempt.due_at))
     assert house.statuses(order_id)[:2] == ("processing", "processing")
     assert [(one.status, one.captured_minor) for one in house.attempts(order_id)] == [("mismatched", 0)]
+
+
+@pytest.mark.usefixtures("sound_in_the_end")
+@pytest.mark.parametrize("gateway", ["paystack", "flutterwave"])
+def test_a_worker_frozen_between_intent_and_request_sends_nothing_more(house: House, gateway: str) -> None:
+    """It wakes after eleven minutes; meanwhile another has looked, waited and sent. The row stays the other's."""
+    order_id, calls = house.paid(gateway=gateway), house.container.refund_calls
+    payment_id = house.payment_row(order_id).id
+    refund_id = house.container.refunds.request_refund(ADA, payment_id, amount_minor=50_000, reason=RefundReason.OTHER)
+
+    def claim(tx: Transaction) -> None:
+        tx.claim(Refund, now=tx.act.at, lease_seconds=CALL_LEASE_SECONDS, limit=1, ids=[refund_id])
+
+    house.container.units.run(claim)
+    job = house.container.units.run(partial(refund_calls._prepare, refund_id=refund_id, seen_due=None))
+    assert job is not None
+    for _ in range(12):
+        house.later(60)
+    (before,) = house.refunds(order_id)
+    assert before.submitted_at is not None
+    assert before.gateway_refund_id is not None, "the other has sent it"
+    with pytest.raises(refund_calls.ClaimOver) as caught:
+        calls._send(house.container.gateways[gateway], job)
+    house.container.units.run(partial(refund_calls._store, job=job, answer=caught.value))
+    assert house.refunds(order_id)[0].version == before.version
+    assert len(house.control("GET", "/sandbox/refunds")["refunds"]) == 1
