@@ -57,10 +57,11 @@ class BookingService:
         _check(new)
         owner = _owner(caller, new)
         membership = caller.workspaces.get(new.workspace_id)
+        own_id = booking_id or new_id()  # drawn once: a step whose commit was not answered is run again
 
         def step(tx: Transaction) -> str:
-            if booking_id is not None and tx.find(Booking, booking_id) is not None:
-                return booking_id
+            if tx.find(Booking, own_id) is not None:
+                return own_id
             user_id, email, name = owner
             locale = None if caller.is_service else caller.locale
             tx.upsert_user(user_id, email=email, name=name, at=tx.act.at, locale=locale)
@@ -68,7 +69,7 @@ class BookingService:
             if not workspace.customers_may_book and not caller.administers(new.workspace_id):
                 raise Forbidden("This workspace takes bookings from its own platform only.")
             booking = Booking(
-                id=booking_id or new_id(),
+                id=own_id,
                 user_id=user_id,
                 workspace_id=new.workspace_id,
                 resource_id=new.resource_id,

@@ -39,10 +39,11 @@ class OrderService:
         Conflict `booking_on_order_being_paid`, Forbidden for a discount by an unprivileged caller.
         """
         _check_ids(booking_ids)
+        own_id = order_id or new_id()  # drawn once: a step whose commit was not answered is run again
 
         def step(tx: Transaction) -> str:
-            if order_id is not None and tx.find(Order, order_id) is not None:
-                return order_id
+            if tx.find(Order, own_id) is not None:
+                return own_id
             bookings = _own_pending_bookings(tx, caller, booking_ids)
             if caller.locale and not caller.is_service:
                 tx.upsert_user(caller.user_id, email=caller.email, name=caller.name, at=tx.act.at, locale=caller.locale)
@@ -53,7 +54,7 @@ class OrderService:
                 (booking.price for booking in bookings), tax_bps=workspace.tax_bps, discount_minor=discount_minor
             )
             ttl_seconds = workspace.order_ttl_seconds or self._ttl_seconds
-            order = _add_order(tx, bookings, totals, order_id=order_id or new_id(), ttl_seconds=ttl_seconds)
+            order = _add_order(tx, bookings, totals, order_id=own_id, ttl_seconds=ttl_seconds)
             tx.publish(order.event(EventType.ORDER_CREATED, tx.act))
             tx.touched_order(order.user_id, order.workspace_id)
             return order.id

@@ -76,6 +76,8 @@ class PaymentService:
         `order_expired`), InvalidInput for a gateway that is unknown, off or unable, or a return URL not allowed.
         """
 
+        reference = attempt_reference()  # drawn once: a step whose commit was not answered is run again
+
         def step(tx: Transaction) -> OpenedPayment:
             order = tx.lock_order(order_id)
             caller.must_see(user_id=order.user_id, workspace_id=order.workspace_id)
@@ -83,11 +85,10 @@ class PaymentService:
             if payment is not None and payment.current_attempt_id:
                 current = tx.get(PaymentAttempt, payment.current_attempt_id)
                 if current.is_live and order.status == OrderStatus.PROCESSING:
-                    return OpenedPayment(payment.id, current.reference, is_new=False)
+                    return OpenedPayment(payment.id, current.reference, is_new=current.reference == reference)
             _check_payable(tx, order, payment)
             workspace, user = tx.get(Workspace, order.workspace_id), tx.get(User, order.user_id)
             self._check_return_url(return_url, workspace)
-            reference = attempt_reference()
             request = initiate_request(order, user, reference, self._public_url, payment_method)
             chosen = self._routes.choose(tx, workspace, request, gateway)
             payment = _open_payment(tx, order, payment, chosen.gateway, payment_method)

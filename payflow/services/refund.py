@@ -51,12 +51,14 @@ class RefundService:
         it is more than is left or nothing the gateway can give back.
         """
 
+        own_id = refund_id or new_id()  # drawn once: a step whose commit was not answered is run again
+
         def step(tx: Transaction) -> str:
             payment = tx.get(Payment, payment_id)
             caller.must_see(user_id=payment.user_id, workspace_id=payment.workspace_id)
             order = tx.lock_order(payment.order_id)
-            if refund_id is not None and tx.find(Refund, refund_id) is not None:
-                return refund_id
+            if tx.find(Refund, own_id) is not None:
+                return own_id
             payment = tx.lock(Payment, payment_id)
             workspace = tx.get(Workspace, payment.workspace_id)
             is_staff = caller.administers(payment.workspace_id)
@@ -78,7 +80,7 @@ class RefundService:
                 description=description,
                 requested_by=caller.actor,
                 approval=Approval.WAITING if needs_approval else Approval.NOT_NEEDED,
-                refund_id=refund_id,
+                refund_id=own_id,
             )
             return refund.id
 
