@@ -14,7 +14,7 @@ from payflow.services.access import Caller
 from payflow.services.decisions import let_expire
 from payflow.services.differences import settle
 from payflow.services.payment import ask_now
-from payflow.services.refund import reserve
+from payflow.services.refund import reserve, unreserved_minor
 from payflow.services.refund_calls import send_again
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
@@ -109,30 +109,47 @@ def _give_back(tx: Transaction, decision: Decision, order: Order, payment: Payme
     if asked is not None and asked.status in OPEN_REFUND:
         send_again(tx, tx.lock(Refund, asked.id))
         return
+    if tx.is_disputed(payment.id):
+        raise Conflict("The customer's bank disputes this payment; nothing may be given back besides.", code="disputed")
     attempt = _attempt_of(tx, decision, payment)
-    held = attempt.captured_minor - attempt.refund_reserved_minor
-    own = payment.refundable_minor if attempt.application == "applied" else 0
     is_own = attempt.application == "applied" and decision.kind != DecisionKind.OVERPAID
     is_own = is_own and not (asked is not None and asked.is_surplus)
-    amount = min(held, own) if is_own else held - own
+    amount = unreserved_minor(payment, attempt, is_surplus=not is_own)
     if asked is not None:
         amount = min(amount, asked.amount_minor)
     if amount <= 0:
         raise Conflict("No money is held there; it has been given back or is on its way.", code="nothing_held")
-    surplus = [one for one in tx.refunds_of(payment.id) if one.attempt_id == attempt.id and one.is_surplus]
-    if not is_own and any(one.status != RefundStatus.FAILED for one in surplus):
-        raise Conflict("This surplus has a refund already; see to that one.", code="refund_exists")
+    failed = asked if asked is not None and asked.status == RefundStatus.FAILED else None
+    for one in tx.refunds_of(payment.id):
+        is_same_surplus = not is_own and one.is_surplus and one.attempt_id == attempt.id
+        is_same_booking = failed is not None and failed.booking_id is not None and one.booking_id == failed.booking_id
+        if one.status != RefundStatus.FAILED and (is_same_surplus or is_same_booking):
+            raise Conflict("This money has a refund already; see to that one.", code="refund_exists")
     reserve(
         tx,
         payment,
         order,
         attempt_id=attempt.id,
         amount_minor=amount,
-        source=RefundSource.API if is_own else RefundSource.SURPLUS,
-        reason=RefundReason.DUPLICATE if decision.kind == DecisionKind.DUPLICATE_PAYMENT else RefundReason.OTHER,
+        source=_source(failed, is_own=is_own),
+        reason=_reason(failed, decision),
         description=f"Decided: {decision.kind.replace('_', ' ')}.",
         requested_by=by,
+        booking_id=failed.booking_id if failed else None,
     )
+
+
+def _source(failed: Refund | None, *, is_own: bool) -> RefundSource:
+    """What a rule had asked for, and failed, is still the rule's."""
+    if not is_own:
+        return RefundSource.SURPLUS
+    return RefundSource.POLICY if failed is not None and failed.source == RefundSource.POLICY else RefundSource.API
+
+
+def _reason(failed: Refund | None, decision: Decision) -> RefundReason:
+    if failed is not None:
+        return RefundReason(failed.reason)
+    return RefundReason.DUPLICATE if decision.kind == DecisionKind.DUPLICATE_PAYMENT else RefundReason.OTHER
 
 
 def _accept_late(tx: Transaction, order: Order, payment: Payment) -> None:

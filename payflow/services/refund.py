@@ -211,6 +211,13 @@ def cancel_booking_refund(tx: Transaction, order: Order, booking: Booking, calle
     )
 
 
+def unreserved_minor(payment: Payment, attempt: PaymentAttempt, *, is_surplus: bool) -> int:
+    """What of a try's money is neither back nor on its way: of the order's own, or of what came besides."""
+    held = attempt.captured_minor - attempt.refund_reserved_minor
+    own = payment.refundable_minor if attempt.application == "applied" else 0
+    return held - own if is_surplus else min(held, own)
+
+
 def complete_refund(tx: Transaction, refund: Refund) -> None:
     """The money is back with the customer: ledger, amounts, states, event. Order and payment locked by the caller."""
     order, payment = tx.lock_order(refund.order_id), tx.lock(Payment, refund.payment_id)

@@ -35,7 +35,7 @@ from payflow.models.refund import Approval, Refund
 from payflow.services.decisions import open_decision
 from payflow.services.gateway_calls import BATCH, CALL_LEASE_SECONDS
 from payflow.services.payment import attempt_ref
-from payflow.services.refund import complete_refund, fail_refund, freed_by
+from payflow.services.refund import complete_refund, fail_refund, freed_by, unreserved_minor
 from payflow.services.side_by_side import SideBySide
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
@@ -287,6 +287,10 @@ def apply_refund_result(tx: Transaction, refund: Refund, result: RefundResult, *
     """Store what the gateway said of one refund; repeating it changes nothing."""
     if refund.status not in OPEN_REFUND and result.outcome not in (Outcome.SUCCEEDED, Outcome.FAILED):
         return  # an older word that comes late
+    if result.outcome is Outcome.SUCCEEDED and _went_back_otherwise(tx, refund):
+        detail = "The gateway had called this refund failed and made it after all; its money went back another way too."
+        _ask_person(tx, refund, DecisionKind.REFUND_UNKNOWN, detail, suggested=DecisionAction.IGNORE)
+        return
     refund.gateway_refund_id = result.gateway_refund_id or refund.gateway_refund_id
     refund.gateway_response = result.raw or refund.gateway_response
     refund.tries, refund.unanswered_since = 0, None
@@ -315,6 +319,14 @@ def apply_refund_result(tx: Transaction, refund: Refund, result: RefundResult, *
         _ask_person(tx, refund, DecisionKind.REFUND_UNKNOWN, "The gateway has not told the refund's end for a month.")
         due_at = tx.act.at + timedelta(days=7)
     refund.settle_due(due_at, seen=seen_due)
+
+
+def _went_back_otherwise(tx: Transaction, refund: Refund) -> bool:
+    """Whether the money of a refund that had failed is not there for it any more."""
+    if refund.status != RefundStatus.FAILED:
+        return False
+    payment, attempt = tx.get(Payment, refund.payment_id), tx.get(PaymentAttempt, refund.attempt_id)
+    return refund.amount_minor > unreserved_minor(payment, attempt, is_surplus=refund.is_surplus)
 
 
 def send_again(tx: Transaction, refund: Refund) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import update
 
+from payflow.core.errors import Conflict
+from payflow.gateways.base import Outcome, RefundResult
 from payflow.models.access import Workspace
 from payflow.models.decision import Decision, DecisionAction, DecisionKind
+from payflow.models.payment import Payment
 from payflow.models.refund import Refund, RefundReason
 from payflow.services.decision_desk import DecisionDesk
-from payflow.services.refund_calls import REQUEST_MAY_LIVE_SECONDS
+from payflow.services.refund_calls import REQUEST_MAY_LIVE_SECONDS, apply_refund_result
+from payflow.store.unit_of_work import Transaction
 from tests.house import ADA, ADMIN, OPERATOR, WORKSPACE, House
 
 pytestmark = pytest.mark.usefixtures("sound_in_the_end")
@@ -214,3 +218,61 @@ def test_a_surplus_whose_refund_failed_is_given_back_anew(house: House) -> None:
     found = [(one.source, one.status, one.amount_minor) for one in house.refunds(order_id)]
     assert found == [("surplus", "failed", 50_000), ("surplus", "completed", 50_000)]
     assert (returned(house, order_id), house.payment_row(order_id).refunded_minor) == (50_000, 0)
+
+
+@pytest.mark.parametrize("gateway", ["paystack", "stripe"])
+def test_a_cancelled_bookings_refund_that_failed_is_made_anew_for_that_booking(house: House, gateway: str) -> None:
+    """One booking was cancelled, one goes: the other stays confirmed, and no second refund is made for the first."""
+    order_id = house.paid(gateway=gateway)
+    house.fault("refund_fails", operation="refund", times=1)
+    booking_id = house.order_row(order_id).items[0].booking_id
+    house.container.bookings.cancel(ADA, booking_id)
+    house.drain()
+    house.later(60)
+    decide(house, DecisionKind.REFUND_FAILED, DecisionAction.REFUND)
+    house.later(60)
+    found = [(one.status, one.source, one.reason, one.booking_id) for one in house.refunds(order_id)]
+    assert found == [(status, "policy", "booking_cancelled", booking_id) for status in ("failed", "completed")]
+    statuses = {item.booking_id: item.booking.status for item in house.order_row(order_id).items}
+    assert statuses.pop(booking_id) == "cancelled"
+    assert list(statuses.values()) == ["confirmed"]
+
+
+def test_a_booking_cancelled_again_after_its_refund_failed_goes_back_once(house: House) -> None:
+    """The customer asked once more meanwhile: the decision finds that one and makes no other."""
+    order_id = house.paid()
+    house.fault("refund_fails", operation="refund", times=1)
+    booking_id = house.order_row(order_id).items[0].booking_id
+    for _ in range(2):
+        house.container.bookings.cancel(ADA, booking_id)
+        house.drain()
+        house.later(60)
+    with pytest.raises(Conflict) as caught:
+        decide(house, DecisionKind.REFUND_FAILED, DecisionAction.REFUND)
+    assert caught.value.code == "refund_exists"
+    decide(house, DecisionKind.REFUND_FAILED, DecisionAction.IGNORE)
+    assert [one.status for one in house.refunds(order_id)] == ["failed", "completed"]
+
+
+def test_a_failed_refund_made_after_all_when_the_money_went_back_otherwise_is_a_persons(house: House) -> None:
+    """Nothing is left to book it on: the row stays, a person is told once, and the gateway's word is dealt with."""
+    order_id = house.paid()
+    house.fault("refund_fails", operation="refund", times=1)
+    ask(house, order_id, 300_000)
+    house.later(60)
+    decide(house, DecisionKind.REFUND_FAILED, DecisionAction.REFUND)
+    house.later(60)
+    failed, made = house.refunds(order_id)
+    assert (failed.status, made.status) == ("failed", "completed")
+    after_all = RefundResult(Outcome.SUCCEEDED, gateway_refund_id=failed.gateway_refund_id, refund_id=failed.id)
+
+    def hear(tx: Transaction) -> None:
+        tx.lock_order(order_id)
+        tx.lock(Payment, failed.payment_id)
+        apply_refund_result(tx, tx.lock(Refund, failed.id), after_all, seen_due=None)
+
+    for _ in range(2):
+        house.container.units.run(hear)
+    assert [one.status for one in house.refunds(order_id)] == ["failed", "completed"]
+    assert (DecisionKind.REFUND_UNKNOWN, DecisionAction.IGNORE, True) in questions(house)
+    decide(house, DecisionKind.REFUND_UNKNOWN, DecisionAction.IGNORE)
