@@ -5,13 +5,16 @@ from __future__ import annotations
 from itertools import permutations
 
 import pytest
+from sqlalchemy import update
 
 from payflow.core.errors import Conflict
-from payflow.models.decision import Decision
+from payflow.models.access import Workspace
+from payflow.models.decision import Decision, DecisionAction
 from payflow.models.dispute import Dispute
 from payflow.models.ledger import LedgerPosting
 from payflow.models.refund import RefundReason
-from tests.house import ADA, House
+from payflow.services.decision_desk import DecisionDesk
+from tests.house import ADA, OPERATOR, House
 
 pytestmark = pytest.mark.usefixtures("sound_in_the_end")
 AMOUNT = 1_500_000
@@ -74,3 +77,31 @@ def test_nothing_is_given_back_while_a_dispute_is_open(house: House, gateway: st
     house.later(60)
     house.later(60)
     assert [refund.status for refund in house.refunds(order_id)] == ["completed"]
+
+
+@pytest.mark.parametrize("needs_approval", [False, True])
+def test_a_refund_that_waits_when_the_dispute_is_lost_has_failed(house: House, *, needs_approval: bool) -> None:
+    """The bank has taken the money: it is not sent, a person is told, and the desk gives nothing back either."""
+    order_id, (opened, *_) = disputed(house, "paystack", None)
+    payment = house.payment_row(order_id)
+    with house.container.engine.begin() as connection:
+        connection.execute(update(Workspace).values(refund_needs_approval=needs_approval))
+    house.container.refunds.request_refund(ADA, payment.id, amount_minor=100_000, reason=RefundReason.OTHER)
+    house.receive(opened)
+    house.drain()
+    desk = DecisionDesk(house.container.units)
+    (asked,) = house.rows(Decision)
+    with pytest.raises(Conflict, match="disputes"):
+        desk.resolve(OPERATOR, asked.id, DecisionAction.REFUND)
+    house.fault("dispute_resolve", reference=house.attempts(order_id)[0].reference, params={"won": False})
+    for row in house.webhooks():
+        if "dispute" in str(row["event"]):
+            house.receive(row)
+    house.drain()
+    (refund,) = house.refunds(order_id)
+    assert (refund.status, refund.due_at) == ("failed", None)
+    (asked,) = [one for one in house.rows(Decision) if one.resolved_at is None]
+    assert (asked.kind, asked.subject_id) == ("refund_failed", refund.id)
+    desk.resolve(OPERATOR, asked.id, DecisionAction.IGNORE)
+    with pytest.raises(Conflict):
+        house.container.refunds.approve(OPERATOR, refund.id)
