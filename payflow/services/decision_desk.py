@@ -11,7 +11,7 @@ from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.reconciliation import Difference
 from payflow.models.refund import Refund, RefundReason, RefundSource
 from payflow.services.access import Caller
-from payflow.services.decisions import let_expire
+from payflow.services.decisions import let_expire, told_before
 from payflow.services.differences import settle
 from payflow.services.payment import ask_now
 from payflow.services.refund import reserve, unreserved_minor
@@ -31,9 +31,9 @@ class DecisionDesk:
         """Carry out a verdict; repeating it is a no-op.
 
         `refund` gives back the money still held on the try; where the question is about a refund, that refund's sum: it
-        is sent again while it is open, and made anew when it has ended. `extend` asks the gateway again from the start
-        of its plan, `accept` takes late money for the order (elsewhere it only closes the question), `ignore` closes
-        the question.
+        is sent again while it is open, and made anew when it has ended. `extend` asks the gateway again, about a try
+        from the start of its plan. `accept` takes late money for the order, or a refund made by hand for ours.
+        `ignore` closes the question and leaves the money where it is: `refund` may still follow.
         Raises NotFound, Forbidden, Conflict (`already_resolved`, `nothing_held`, `not_applicable`).
         """
 
@@ -46,7 +46,9 @@ class DecisionDesk:
             if decision.resolved_at is not None:
                 if decision.action == action:
                     return
-                raise Conflict(f"This was resolved already: {decision.action}.", code="already_resolved")
+                if not _was_let_be(tx, decision) or action is not DecisionAction.REFUND:
+                    raise Conflict(f"This was resolved already: {decision.action}.", code="already_resolved")
+                decision.detail = told_before(decision, decision.detail)
             _carry_out(tx, decision, order, payment, action, by=caller.actor)
             decision.resolved_at, decision.resolved_by = tx.act.at, caller.actor
             decision.action, decision.note = action.value, note[:500] or None
@@ -74,11 +76,33 @@ def _carry_out(
         # Which of two accounts is right is what is not known: nothing is given back on the strength of it.
         raise Conflict("Refund the payment itself, if it must go back; then ignore this.", code="not_applicable")
     if action is DecisionAction.EXTEND:
-        _ask_again(tx, _attempt_of(tx, decision, payment))
+        refund = tx.find(Refund, decision.subject_id)
+        if refund is not None and refund.status in OPEN_REFUND:
+            send_again(tx, tx.lock(Refund, refund.id))
+        else:
+            _ask_again(tx, _attempt_of(tx, decision, payment))
     elif action is DecisionAction.REFUND:
         _give_back(tx, decision, order, payment, by=by)
-    elif decision.kind == DecisionKind.LATE_PAYMENT:
+    else:
+        _accept(tx, decision, order, payment)
+
+
+def _was_let_be(tx: Transaction, decision: Decision) -> bool:
+    """Whether a person, not a gateway's word, has left the money where it was."""
+    refund = tx.find(Refund, decision.subject_id)
+    is_persons = not (decision.resolved_by or "").startswith("gateway:")
+    is_back = refund is not None and refund.status == RefundStatus.COMPLETED
+    return decision.action == DecisionAction.IGNORE and is_persons and not is_back
+
+
+def _accept(tx: Transaction, decision: Decision, order: Order, payment: Payment) -> None:
+    """Late money, or late money whose refund failed, is the order's now. One made by hand is ours: that is all."""
+    refund = tx.find(Refund, decision.subject_id)
+    is_own = refund is not None and not refund.is_surplus
+    if decision.kind == DecisionKind.LATE_PAYMENT or (decision.kind == DecisionKind.REFUND_FAILED and is_own):
         _accept_late(tx, order, payment)
+    elif decision.suggested_action != DecisionAction.ACCEPT:
+        raise Conflict("There is nothing to accept; ignore it to leave all as it is.", code="not_applicable")
 
 
 def _attempt_of(tx: Transaction, decision: Decision, payment: Payment) -> PaymentAttempt:
@@ -155,7 +179,7 @@ def _reason(failed: Refund | None, decision: Decision) -> RefundReason:
 def _accept_late(tx: Transaction, order: Order, payment: Payment) -> None:
     """Take the late money for the order after all. Confirming its bookings is owed then; that looks at the slots."""
     if order.status not in (OrderStatus.EXPIRED, OrderStatus.CANCELLED):
-        return
+        raise Conflict(f"The order is {order.status}; there is no late money to take.", code="not_applicable")
     if payment.status != PaymentStatus.SUCCESS or payment.refund_reserved_minor:
         raise Conflict("The money has been given back or is on its way; it cannot be accepted.", code="not_applicable")
     if tx.active_orders_of([item.booking_id for item in order.items]):

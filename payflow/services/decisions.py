@@ -53,11 +53,16 @@ def _ask_anew(tx: Transaction, asked: Decision, detail: str) -> bool:
         return False
     if asked.action != DecisionAction.EXTEND and not asked.resolved_by.startswith("gateway:"):
         return False
-    before = f"answered before by {asked.resolved_by} at {timestamp(asked.resolved_at)}: {asked.action}"
-    asked.detail = f"{detail} ({before})"[:500]
+    asked.detail = told_before(asked, detail)
     asked.resolved_at = asked.resolved_by = asked.action = asked.note = None
     asked.created_at = tx.act.at  # since when it is open: the digest tells it again
     return True
+
+
+def told_before(asked: Decision, detail: str) -> str:
+    """A question's words with the answer that is about to be replaced, so that it stays on record."""
+    at = timestamp(asked.resolved_at) if asked.resolved_at else "no time"
+    return f"{detail} (answered before by {asked.resolved_by} at {at}: {asked.action})"[:500]
 
 
 def close_decision(tx: Transaction, kind: DecisionKind, subject_id: str, *, order: Order, by: str, note: str) -> None:

@@ -24,7 +24,7 @@ from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Approval, Refund, RefundReason, RefundSource
 from payflow.services import ledger
 from payflow.services.access import Caller
-from payflow.services.decisions import close_decision
+from payflow.services.decisions import close_decision, open_decision
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 
@@ -107,7 +107,10 @@ class RefundService:
         self._units.run(step, actor=caller.actor)
 
     def reject(self, caller: Caller, refund_id: str, *, note: str = "") -> None:
-        """Refuse a waiting refund and give its reservation back; repeating is a no-op."""
+        """Refuse a waiting refund and give its reservation back; repeating is a no-op.
+
+        What becomes of money that a rule, not a person, wanted to give back is a question then.
+        """
 
         def step(tx: Transaction) -> None:
             refund = _lock_refund(tx, caller, refund_id)
@@ -116,6 +119,16 @@ class RefundService:
             _must_wait(refund)
             refund.approval, refund.approved_by = Approval.REJECTED.value, caller.actor
             fail_refund(tx, refund, error=f"rejected: {note}" if note else "rejected")
+            if refund.source == RefundSource.POLICY:
+                open_decision(
+                    tx,
+                    DecisionKind.REFUND_FAILED,
+                    subject_id=refund.id,
+                    order=tx.lock_order(refund.order_id),
+                    money=refund.amount,
+                    detail="A refund that the policy had asked for was rejected; the money is still with us.",
+                    suggested=DecisionAction.REFUND,
+                )
 
         self._units.run(step, actor=caller.actor)
 
@@ -181,7 +194,8 @@ def reserve(
 
 
 def cancel_booking_refund(tx: Transaction, order: Order, booking: Booking, caller: Caller) -> None:
-    """A paid booking is being cancelled: ask its share back by policy. Raises Conflict if that cannot be."""
+    """A paid booking is being cancelled: ask its share back by policy, or release it where that is nothing. Raises
+    Conflict if neither can be."""
     payment = tx.payment_of(order.id, lock=True)
     if payment is None:
         raise Conflict("The booking's payment cannot be found.", code="payment_missing")
@@ -190,12 +204,15 @@ def cancel_booking_refund(tx: Transaction, order: Order, booking: Booking, calle
     ):
         return
     workspace = tx.get(Workspace, order.workspace_id)
+    share = share_bps(_share_minor(order, booking), workspace.refund_percent_bps)
+    if share == 0 and order.status == OrderStatus.COMPLETED:
+        _release_for_nothing(tx, order, booking)
+        return
     is_staff = caller.administers(order.workspace_id)
     _check_refundable(tx, payment, workspace, is_staff=is_staff)
-    share = order.total_minor * booking.amount_minor // order.subtotal_minor if order.subtotal_minor else 0
-    amount = min(share_bps(share, workspace.refund_percent_bps), payment.refundable_minor)
+    amount = min(share, payment.refundable_minor)
     if amount <= 0:
-        raise Conflict("By the workspace's policy nothing is given back for this booking.", code="not_refundable")
+        raise Conflict("Nothing is given back for this booking; wait until it is confirmed.", code="not_refundable")
     reserve(
         tx,
         payment,
@@ -209,6 +226,27 @@ def cancel_booking_refund(tx: Transaction, order: Order, booking: Booking, calle
         approval=Approval.WAITING if workspace.refund_needs_approval and not is_staff else Approval.NOT_NEEDED,
         booking_id=booking.id,
     )
+
+
+def _share_minor(order: Order, booking: Booking) -> int:
+    """A booking's part of what its order cost, discount and tax included; the dearest takes what rounding leaves."""
+    if not order.subtotal_minor:
+        return 0
+    shares = {item.booking_id: order.total_minor * item.price_minor // order.subtotal_minor for item in order.items}
+    dearest = max(order.items, key=lambda item: (item.price_minor, item.booking_id))
+    shares[dearest.booking_id] += order.total_minor - sum(shares.values())
+    return shares[booking.id]
+
+
+def _release_for_nothing(tx: Transaction, order: Order, booking: Booking) -> None:
+    """There is no money to wait for: the slot is free at once."""
+    for item in order.items:
+        item.active = item.active and item.booking_id != booking.id
+    order.booking_count = sum(item.active for item in order.items)
+    booking.move_to(BookingStatus.CANCELLED, tx.act, why="cancelled; by policy nothing is given back")
+    tx.publish(booking.event(EventType.BOOKING_CANCELLED, tx.act, order_id=order.id))
+    words = "booking cancelled; by policy nothing is given back"
+    tx.add(HumanAct.of(tx.act, words, entity="booking", entity_id=booking.id, order_id=order.id))
 
 
 def unreserved_minor(payment: Payment, attempt: PaymentAttempt, *, is_surplus: bool) -> int:

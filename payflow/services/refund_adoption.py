@@ -22,14 +22,21 @@ from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import Refund, RefundReason, RefundSource
 from payflow.models.webhook_event import WebhookEvent
-from payflow.services.decisions import open_decision
+from payflow.services.decisions import close_decision, open_decision
 from payflow.services.payment import attempt_ref, lock_attempt
-from payflow.services.refund import reserve
+from payflow.services.refund import reserve, unreserved_minor
 from payflow.services.refund_calls import apply_refund_result, count_as_made, is_made_by_hand
 from payflow.services.side_by_side import SideBySide
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
+_ABOUT_SURPLUS = (
+    DecisionKind.UNDERPAID,
+    DecisionKind.WRONG_CURRENCY,
+    DecisionKind.OVERPAID,
+    DecisionKind.DUPLICATE_PAYMENT,
+)
+"""What a person is asked about a try whose money is not the order's."""
 
 
 class RefundAdoption:
@@ -104,7 +111,7 @@ def _bring_in_line(
     for result in foreign:
         if result in unclear:
             continue
-        if not _fits(payment, attempt, result) and any(_is_unsent(refund) for refund in ours):
+        if _source(payment, attempt, result) is None and any(_is_unsent(refund) for refund in ours):
             unclear.append(result)  # if the gateway refuses ours for it, it fits
         else:
             _adopt(tx, order, payment, attempt, result)
@@ -166,23 +173,24 @@ def _is_unsent(refund: Refund) -> bool:
     return refund.status in OPEN_REFUND and refund.gateway_refund_id is None
 
 
-def _fits(payment: Payment, attempt: PaymentAttempt, result: RefundResult) -> bool:
-    """Whether it can be money of the order that is still here."""
+def _source(payment: Payment, attempt: PaymentAttempt, result: RefundResult) -> RefundSource | None:
+    """As what it can be recorded: all that came besides the order's money, or some of the order's; None: as nothing."""
     money = result.amount
-    return (
-        money is not None
-        and money.currency == attempt.captured_currency
-        and money.amount_minor <= payment.refundable_minor
-        and attempt.application == "applied"
-    )
+    if money is None or money.currency != attempt.captured_currency:
+        return None
+    if money.amount_minor == unreserved_minor(payment, attempt, is_surplus=True):
+        return RefundSource.SURPLUS
+    if money.amount_minor <= unreserved_minor(payment, attempt, is_surplus=False):
+        return RefundSource.GATEWAY
+    return None
 
 
 def _adopt(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, result: RefundResult) -> None:
     """Somebody gave money back at the gateway itself: record it as a refund."""
-    money = result.amount
+    money, source = result.amount, _source(payment, attempt, result)
     if money is None:
         return
-    if not _fits(payment, attempt, result):
+    if source is None:
         open_decision(
             tx,
             DecisionKind.REFUND_UNKNOWN,
@@ -200,10 +208,14 @@ def _adopt(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAtte
         order,
         attempt_id=attempt.id,
         amount_minor=money.amount_minor,
-        source=RefundSource.GATEWAY,
+        source=source,
         reason=RefundReason.OTHER,
         description="Made at the gateway.",
         requested_by=f"gateway:{attempt.gateway}",
         gateway_refund_id=result.gateway_refund_id,
     )
+    if refund.is_surplus:
+        for kind in _ABOUT_SURPLUS:
+            note = f"{money} was given back at the gateway"
+            close_decision(tx, kind, attempt.id, order=order, by=f"gateway:{attempt.gateway}", note=note)
     apply_refund_result(tx, refund, result, seen_due=refund.due_at)

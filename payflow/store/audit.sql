@@ -29,6 +29,8 @@ AND NOT EXISTS (SELECT 1 FROM order_bookings i WHERE i.order_id = o.id AND i.act
 AND NOT EXISTS (SELECT 1 FROM refunds r LEFT JOIN decisions d ON d.subject_id = r.id AND d.kind = 'refund_failed'
   WHERE r.payment_id = p.id AND r.source <> 'surplus'
   AND ((r.status = 'completed' AND r.booking_id IS NOT NULL) OR d.id IS NOT NULL))
+AND NOT EXISTS (SELECT 1 FROM acts h JOIN order_bookings i ON i.booking_id = h.entity_id
+  WHERE h.order_id = o.id AND i.order_id = o.id)
 
 -- @I05 a confirmed booking is active on exactly one paid order (or one whose release is owed)
 SELECT b.id FROM bookings b WHERE b.status = 'confirmed' AND 1 <> (
@@ -251,11 +253,13 @@ AND (claimed_until < :overdue OR (claimed_until IS NULL AND error IS NULL AND NO
 
 -- @I26 an order's totals are the prices of its bookings, which are the bookings' own, less discount, plus tax
 -- A booking that is taken off before anything was tried is not the order's any more; every other keeps its row, and
--- one that was given back is named by a refund. The rate is known since it last changed, on an earlier day.
+-- one that was given back is named by a refund, one cancelled for nothing by an act. The rate is known since it last
+-- changed, on an earlier day.
 SELECT o.id FROM orders o LEFT JOIN payments p ON p.order_id = o.id
 WHERE o.status IN ('pending', 'processing', 'failed', 'completed') AND o.subtotal_minor <> (
   SELECT COALESCE(SUM(i.price_minor), 0) FROM order_bookings i WHERE i.order_id = o.id AND (i.active OR EXISTS (
-    SELECT 1 FROM refunds r WHERE r.payment_id = p.id AND r.booking_id = i.booking_id)))
+    SELECT 1 FROM refunds r WHERE r.payment_id = p.id AND r.booking_id = i.booking_id) OR EXISTS (
+    SELECT 1 FROM acts h WHERE h.order_id = o.id AND h.entity_id = i.booking_id)))
 AND NOT (o.status = 'completed' AND o.booking_count = 0 AND EXISTS (SELECT 1 FROM decisions d JOIN refunds r
   ON r.id = d.subject_id WHERE d.order_id = o.id AND d.kind = 'refund_failed' AND r.source <> 'surplus'))
 UNION ALL SELECT o.id FROM orders o WHERE o.status IN ('pending', 'processing', 'failed', 'completed')

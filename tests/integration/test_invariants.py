@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from payflow.core.events import EventType
 from payflow.core.identifiers import new_id
 from payflow.models.access import IdempotencyKey, Workspace
+from payflow.models.act import HumanAct
 from payflow.models.base import Base, Transition
 from payflow.models.booking import Booking
 from payflow.models.decision import Decision, DecisionAction
@@ -360,6 +361,17 @@ def a_refund_came_back_and_was_let_be(world: World, session: Session, action: st
 @excuses("I04")
 def every_booking_was_given_back(world: World, session: Session) -> str:
     return take_off(session, world.paid)
+
+
+@excuses("I04")
+@excuses("I26")
+def every_booking_was_cancelled_for_nothing(world: World, session: Session) -> str:
+    booking_ids = [item.booking_id for item in world.items if item.order_id == world.excess and item.active]
+    for booking_id in booking_ids:
+        act = {"at": NOW, "actor": "u-admin", "what": "cancelled", "entity": "booking", "entity_id": booking_id}
+        session.add(HumanAct(**act, order_id=world.excess))
+    session.flush()
+    return take_off(session, world.excess)
 
 
 @plants("I05")

@@ -276,3 +276,97 @@ def test_a_failed_refund_made_after_all_when_the_money_went_back_otherwise_is_a_
     assert [one.status for one in house.refunds(order_id)] == ["failed", "completed"]
     assert (DecisionKind.REFUND_UNKNOWN, DecisionAction.IGNORE, True) in questions(house)
     decide(house, DecisionKind.REFUND_UNKNOWN, DecisionAction.IGNORE)
+
+
+def test_a_rejected_refund_of_a_cancelled_booking_is_a_question(house: House) -> None:
+    """Somebody must say what becomes of that money; a customer's own request that was refused is over."""
+    order_id = house.paid()
+    needs_approval(house)
+    house.container.refunds.reject(ADMIN, ask(house, order_id).id)
+    assert questions(house) == []
+    house.container.bookings.cancel(ADA, house.order_row(order_id).items[0].booking_id)
+    house.container.refunds.reject(ADMIN, house.refunds(order_id)[-1].id)
+    assert questions(house) == [(DecisionKind.REFUND_FAILED, DecisionAction.REFUND, True)]
+    decide(house, DecisionKind.REFUND_FAILED, DecisionAction.REFUND)
+    house.later(60)
+    assert [one.status for one in house.refunds(order_id)] == ["failed", "failed", "completed"]
+
+
+def test_extend_asks_again_about_a_refund(house: House) -> None:
+    """The balance was topped up: the refund goes out now."""
+    order_id = house.paid()
+    house.fault("refund_no_balance", operation="refund", times=1)
+    ask(house, order_id)
+    decide(house, DecisionKind.REFUND_NEEDS_ATTENTION, DecisionAction.EXTEND)
+    house.later(60)
+    assert [one.status for one in house.refunds(order_id)] == ["completed"]
+
+
+def test_too_little_cannot_be_accepted_and_goes_back_after_it_was_let_be(house: House) -> None:
+    """Accepting closes nothing; ignoring leaves the money in reach, and the first answer on record."""
+    order_id, reference = house.initiated()
+    house.fault("wrong_amount", reference=reference, params={"delta": -50_000})
+    house.pay(reference)
+    house.ask(reference)
+    with pytest.raises(Conflict) as caught:
+        decide(house, DecisionKind.UNDERPAID, DecisionAction.ACCEPT)
+    assert caught.value.code == "not_applicable"
+    assert questions(house) == [(DecisionKind.UNDERPAID, DecisionAction.REFUND, True)]
+    decide(house, DecisionKind.UNDERPAID, DecisionAction.IGNORE)
+    house.later(3_700)
+    decide(house, DecisionKind.UNDERPAID, DecisionAction.REFUND)
+    house.later(60)
+    assert [(one.source, one.status) for one in house.refunds(order_id)] == [("surplus", "completed")]
+    (asked,) = house.rows(Decision)
+    assert (asked.action, ": ignore)" in asked.detail) == ("refund", True)
+
+
+def test_late_money_whose_refund_failed_can_be_taken_for_the_order(house: House) -> None:
+    """The customer would rather have the booking: the slot is still free."""
+    order_id, reference = house.initiated()
+    house.container.orders.cancel(ADA, order_id)
+    house.fault("refund_fails", operation="refund", times=1)
+    house.pay(reference)
+    house.ask(reference)
+    house.later(60)
+    decide(house, DecisionKind.REFUND_FAILED, DecisionAction.ACCEPT)
+    assert house.statuses(order_id) == ("completed", "success", {"confirmed"})
+
+
+def test_too_little_given_back_by_hand_is_a_refund_and_answers_the_question(house: House) -> None:
+    """It stands outside the payment's own sums."""
+    order_id, reference = house.initiated()
+    house.fault("wrong_amount", reference=reference, params={"delta": -50_000})
+    house.pay(reference)
+    house.ask(reference)
+    by_hand(house, order_id, house.attempts(order_id)[0].captured_minor)
+    told(house, "paystack")
+    assert [(one.source, one.status) for one in house.refunds(order_id)] == [("surplus", "completed")]
+    assert house.payment_row(order_id).refunded_minor == 0
+    assert questions(house) == [(DecisionKind.UNDERPAID, DecisionAction.REFUND, False)]
+
+
+def test_a_booking_that_gets_nothing_back_is_cancelled_at_once(house: House) -> None:
+    """One that was free, and all of them where the policy gives nothing."""
+    order_id = house.paid(ADA, free := house.booking(amount=0), house.booking())
+    house.container.bookings.cancel(ADA, free)
+    with house.container.engine.begin() as connection:
+        connection.execute(update(Workspace).where(Workspace.id == WORKSPACE).values(refund_percent_bps=0))
+    for item in house.order_row(order_id).items:
+        house.container.bookings.cancel(ADA, item.booking_id)
+    house.drain()
+    assert house.statuses(order_id) == ("completed", "success", {"cancelled"})
+    assert house.refunds(order_id) == []
+
+
+def test_all_bookings_cancelled_give_all_back(house: House) -> None:
+    """What rounding leaves is one booking's."""
+    with house.container.engine.begin() as connection:
+        connection.execute(update(Workspace).where(Workspace.id == WORKSPACE).values(tax_bps=750))
+    bookings = [house.booking(amount=minor) for minor in (33_333, 33_333, 33_334)]
+    order_id = house.paid(ADA, *bookings)
+    for booking_id in bookings:
+        house.container.bookings.cancel(ADA, booking_id)
+    house.drain()
+    house.later(60)
+    assert house.statuses(order_id) == ("refunded", "refunded", {"cancelled"})
