@@ -131,12 +131,20 @@ class BookingService:
         return list(order_ids)
 
     def release(self, order_ids: Sequence[str] | None = None) -> list[str]:
-        """Chain link: cancel the bookings whose money went back."""
+        """Chain link: cancel the bookings whose money went back. One poison order stops none."""
         if order_ids is None:
             settled = Order.status.in_((OrderStatus.REFUNDED, OrderStatus.COMPLETED))
             order_ids = claim_orders(self._units, settled, lease_seconds=LEASE_SECONDS)
         for order_id in order_ids:
-            self._units.run(partial(_release_one, order_id=order_id))
+            try:
+                self._units.run(partial(_release_one, order_id=order_id))
+            except PayflowError as error:
+                _log.error(
+                    "bookings could not be released",
+                    action="bookings.release_failed",
+                    order_id=order_id,
+                    error=error.detail,
+                )
         return list(order_ids)
 
 

@@ -23,15 +23,13 @@ from payflow.core.errors import (
     PayflowError,
 )
 from payflow.core.events import EventType
-from payflow.core.polling import GATEWAY_BACKOFF, SILENCE, PollPlan
+from payflow.core.polling import GATEWAY_BACKOFF, PollPlan
 from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus
 from payflow.gateways.base import AttemptRef, Gateway, Initiated, InitiateRequest, LostInitiate, Outcome, Verification
 from payflow.gateways.calls import About, concerning
 from payflow.models.access import User, Workspace
-from payflow.models.decision import DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
-from payflow.services.decisions import open_decision
 from payflow.services.order import claim_orders, close_order
 from payflow.services.payment import (
     attempt_ref,
@@ -43,6 +41,7 @@ from payflow.services.payment import (
 )
 from payflow.services.routing import Route, Routes
 from payflow.services.side_by_side import SideBySide
+from payflow.services.silence import tell_of_no_use, tell_of_silence
 from payflow.services.verification import apply_verification, fail_payment
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
@@ -55,6 +54,8 @@ CALL_LEASE_SECONDS = 90
 ASK_LEASE_SECONDS = 15
 """A question may be asked twice; after this long somebody else asks."""
 MAX_RENEWALS = 3
+TRIES_UNTOLD = 10
+"""Answers about one try that cannot be stored, before a person is told of them (after a quarter of an hour)."""
 
 AWAITS_INITIATE = (AttemptStatus.CREATED, AttemptStatus.UNKNOWN)
 AWAITS_VERIFY = (AttemptStatus.INITIATED, AttemptStatus.FAILED, AttemptStatus.ABANDONED, AttemptStatus.SUCCEEDED)
@@ -239,18 +240,21 @@ class GatewayCalls:
             try:
                 for attempt in self._live_attempts(order_id):
                     if attempt.called_at is not None and attempt.gateway in self._gateways:
-                        answer = _ask(self._gateways[attempt.gateway], _question(attempt, is_over=True))
-                        step = partial(
-                            self._store_answer, attempt_id=attempt.id, answer=answer, seen_due=attempt.due_at
-                        )
-                        self._units.run(step)
+                        self._ask_last(attempt)
                 self._units.run(partial(_expire_one, order_id=order_id))
-            except GatewayError as error:
-                _log.warning(
-                    "an order cannot expire yet", action="orders.expire_later", order_id=order_id, error=error.detail
-                )
+            except PayflowError as error:
+                level = _log.warning if isinstance(error, GatewayError) else _log.error
+                level("an order cannot expire yet", action="orders.expire_later", order_id=order_id, error=error.detail)
                 self._units.run(partial(_expire_later, order_id=order_id))
         return list(order_ids)
+
+    def _ask_last(self, attempt: PaymentAttempt) -> None:
+        """Ask about a try whose order is over, and store what is told; raises what kept it from being told."""
+        question, ask = _question(attempt, is_over=True), partial(_ask, self._gateways[attempt.gateway])
+        (answer,) = self._side_by_side.run(attempt.gateway, ask, [question])
+        if isinstance(answer, PayflowError):
+            raise answer
+        self._units.run(partial(self._store_answer, attempt_id=attempt.id, answer=answer, seen_due=attempt.due_at))
 
     def _live_attempts(self, order_id: str) -> list[PaymentAttempt]:
         with self._units.reading() as rows:
@@ -269,6 +273,8 @@ class GatewayCalls:
                 attempt_id=attempt_id,
                 error=error.detail,
             )
+            if not error.retryable:
+                self._units.run(partial(_put_off, attempt_id=attempt_id, error=error))
             return None
 
 
@@ -365,6 +371,17 @@ def _later(attempt: PaymentAttempt, now: datetime, error: GatewayError) -> None:
     )
 
 
+def _put_off(tx: Transaction, *, attempt_id: str, error: PayflowError) -> None:
+    """What the gateway told of a try cannot be stored: ask again with growing waits, and tell a person in the end."""
+    order, _, attempt = lock_attempt(tx, attempt_id)
+    attempt.tries += 1
+    attempt.error = error.detail[:255]
+    attempt.claimed_until = None
+    attempt.due_at = GATEWAY_BACKOFF.next_at(attempt.tries, tx.act.at) or tx.act.at + timedelta(hours=1)
+    if attempt.tries >= TRIES_UNTOLD:
+        tell_of_no_use(tx, order, attempt, error.detail)
+
+
 def _expire_one(tx: Transaction, *, order_id: str) -> None:
     order = tx.lock_order(order_id)
     if order.status not in (OrderStatus.PENDING, OrderStatus.PROCESSING):
@@ -389,29 +406,4 @@ def _expire_later(tx: Transaction, *, order_id: str) -> None:
     payment = tx.payment_of(order_id)
     for attempt in tx.attempts_of(payment.id) if payment and order.status == OrderStatus.PROCESSING else ():
         if attempt.is_live:
-            _tell_of_silence(tx, order, attempt)
-
-
-def _tell_of_silence(tx: Transaction, order: Order, attempt: PaymentAttempt) -> None:
-    """A gateway silent for a day is put before a person, again a day after the answer; it is asked on all the same."""
-    asked = tx.decision_of(DecisionKind.POLL_PLAN_EXHAUSTED, attempt.id)
-    since = (asked.resolved_at if asked else None) or order.expires_at
-    if tx.act.at < since + SILENCE:
-        return
-    is_news = open_decision(
-        tx,
-        DecisionKind.POLL_PLAN_EXHAUSTED,
-        subject_id=attempt.id,
-        order=order,
-        money=attempt.amount,
-        detail=f"{attempt.gateway} has not said for a day how this try ended; it is asked on.",
-        suggested=DecisionAction.EXTEND,
-    )
-    if is_news:
-        _log.error(
-            "a gateway is silent about an order that is over",
-            action="orders.gateway_silent",
-            order_id=order.id,
-            attempt_id=attempt.id,
-            gateway=attempt.gateway,
-        )
+            tell_of_silence(tx, order, attempt)

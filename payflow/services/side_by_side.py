@@ -10,10 +10,15 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from payflow import logs
 from payflow.core.errors import PayflowError
 
 A = TypeVar("A")
 R = TypeVar("R")
+_log = logs.get(__name__)
+
+BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a mistake of ours in reading an answer raises; it must not lose the answers beside it."""
 
 
 class SideBySide:
@@ -52,3 +57,6 @@ def _safe(call: Callable[[A], R], item: A) -> R | PayflowError:
         return call(item)
     except PayflowError as error:
         return error
+    except BUGS as error:
+        _log.error("a call failed inside", action="call.failed", error=type(error).__name__, exc_info=error)
+        return PayflowError(f"The call failed inside: {type(error).__name__}.")

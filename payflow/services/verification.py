@@ -43,9 +43,9 @@ def apply_verification(
     `seen_due` is the try's due time when it was claimed: if somebody asked for a look since then, that look stays due.
     """
     attempt.gateway_response = result.raw or attempt.gateway_response
-    attempt.tries = 0
-    if attempt.is_live:
+    if attempt.is_live or attempt.tries:
         _answered(tx, order, attempt, "the gateway answers again")
+    attempt.tries = 0
     if attempt.status == AttemptStatus.SUCCEEDED:
         _receive_further(tx, order, payment, attempt, result)
         attempt.settle_due(None, seen=attempt.due_at)
@@ -106,7 +106,7 @@ def _ask_again(
 
 def _answered(tx: Transaction, order: Order, attempt: PaymentAttempt, note: str) -> None:
     """The gateway has told what a person was asked about, when it was silent or its plan had ended."""
-    if attempt.is_live and tx.act.at < order.expires_at:
+    if attempt.is_live and not attempt.tries and tx.act.at < order.expires_at:
         return  # nobody was asked yet
     kind, by = DecisionKind.POLL_PLAN_EXHAUSTED, f"gateway:{attempt.gateway}"
     close_decision(tx, kind, attempt.id, order=order, by=by, note=note)
@@ -170,7 +170,13 @@ def _receive_money(
     if money is None:
         _mismatch(tx, order, attempt, DecisionKind.UNDERPAID, None, "the gateway says paid but not how much")
         return
-    attempt.gateway_transaction_id = result.transaction_id or attempt.gateway_transaction_id
+    if result.transaction_id is not None:
+        known = tx.attempt_by_transaction(attempt.gateway, result.transaction_id)
+        if known is not None and known.id != attempt.id:
+            detail = f"the gateway names transaction {result.transaction_id}, which is the money of {known.reference}"
+            _mismatch(tx, order, attempt, DecisionKind.REFERENCE_MISMATCH, None, detail)
+            return
+        attempt.gateway_transaction_id = result.transaction_id
     attempt.payment_method = result.payment_method or attempt.payment_method
     attempt.fee_minor = result.fee_minor
     if money.currency != attempt.currency:
@@ -379,7 +385,7 @@ def _mismatch(
         order=order,
         money=money or attempt.amount,
         detail=detail,
-        suggested=DecisionAction.REFUND,
+        suggested=DecisionAction.REFUND if attempt.captured_minor else DecisionAction.IGNORE,
     )
     tx.touched_order(order.user_id, order.workspace_id)
     _log.error(

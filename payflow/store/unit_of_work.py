@@ -95,8 +95,7 @@ class Transaction(Repositories):
             with self.session.begin_nested():
                 yield
         except IntegrityError as error:
-            diagnosis = getattr(error.orig, "diag", None)
-            raise RuleBroken(getattr(diagnosis, "constraint_name", None) or str(error.orig)) from error
+            raise _refused(error) from error
 
 
 class UnitOfWork:
@@ -112,7 +111,7 @@ class UnitOfWork:
         return self._clock.now()
 
     def run(self, step: Callable[[Transaction], T], *, actor: str = "system", correlation_id: str | None = None) -> T:
-        """Run a step in a transaction and commit it."""
+        """Run a step in a transaction and commit it. Raises RuleBroken if a constraint refused it."""
         correlation_id = correlation_id or logs.correlation_id()
         once = Retrying(
             stop=stop_after_attempt(6),
@@ -121,8 +120,13 @@ class UnitOfWork:
             before_sleep=_say,
             reraise=True,
         )
-        with answering():
-            outcome: tuple[T, Transaction] = once(self._once, step, actor, correlation_id)
+        try:
+            with answering():
+                outcome: tuple[T, Transaction] = once(self._once, step, actor, correlation_id)
+        except IntegrityError as error:
+            broken = _refused(error)
+            _log.error("the database refused a step", action="store.refused", rule=broken.rule, exc_info=error)
+            raise broken from error
         result, done = outcome
         for moved in done.session.info.get(MOVED, ()):
             _log.info("state moved", action="state.moved", **moved)
@@ -156,6 +160,11 @@ def _lost_a_race(error: BaseException) -> bool:
         return False
     sqlstate = getattr(error.orig, "sqlstate", None)
     return error.connection_invalidated or sqlstate in _RETRYABLE_SQLSTATES or "database is locked" in str(error.orig)
+
+
+def _refused(error: IntegrityError) -> RuleBroken:
+    diagnosis = getattr(error.orig, "diag", None)
+    return RuleBroken(getattr(diagnosis, "constraint_name", None) or str(error.orig))
 
 
 def _say(state: RetryCallState) -> None:

@@ -1,0 +1,51 @@
+"""What a person is asked when a gateway does not tell, or not so that it can be stored, how a try ended."""
+
+from __future__ import annotations
+
+from payflow import logs
+from payflow.core.polling import SILENCE
+from payflow.models.decision import DecisionAction, DecisionKind
+from payflow.models.order import Order
+from payflow.models.payment import PaymentAttempt
+from payflow.services.decisions import open_decision
+from payflow.store.unit_of_work import Transaction
+
+_log = logs.get(__name__)
+
+
+def tell_of_silence(tx: Transaction, order: Order, attempt: PaymentAttempt) -> None:
+    """A gateway silent for a day is put before a person, again a day after the answer; it is asked on all the same."""
+    asked = tx.decision_of(DecisionKind.POLL_PLAN_EXHAUSTED, attempt.id)
+    since = (asked.resolved_at if asked else None) or order.expires_at
+    if tx.act.at < since + SILENCE:
+        return
+    is_news = open_decision(
+        tx,
+        DecisionKind.POLL_PLAN_EXHAUSTED,
+        subject_id=attempt.id,
+        order=order,
+        money=attempt.amount,
+        detail=f"{attempt.gateway} has not said for a day how this try ended; it is asked on.",
+        suggested=DecisionAction.EXTEND,
+    )
+    if is_news:
+        _log.error(
+            "a gateway is silent about an order that is over",
+            action="orders.gateway_silent",
+            order_id=order.id,
+            attempt_id=attempt.id,
+            gateway=attempt.gateway,
+        )
+
+
+def tell_of_no_use(tx: Transaction, order: Order, attempt: PaymentAttempt, why: str) -> None:
+    """A gateway's answers about a try cannot be stored; it is asked on all the same."""
+    open_decision(
+        tx,
+        DecisionKind.POLL_PLAN_EXHAUSTED,
+        subject_id=attempt.id,
+        order=order,
+        money=attempt.amount,
+        detail=f"What {attempt.gateway} tells of this try cannot be stored: {why}; it is asked on.",
+        suggested=DecisionAction.IGNORE if attempt.captured_minor else DecisionAction.EXTEND,
+    )
