@@ -79,6 +79,7 @@ def _scope() -> str:
 
 
 def _fingerprint() -> str:
-    """Of the canonical JSON: key order and white space do not matter."""
+    """Of the ids in the path and the canonical JSON: key order and white space do not matter."""
     canonical = json.dumps(request.get_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    ids = "/".join(str(value) for value in (request.view_args or {}).values())
+    return hashlib.sha256((canonical + ids).encode()).hexdigest()

@@ -21,7 +21,7 @@ LEASE_SECONDS = 90
 
 
 class KeyReused(InvalidInput):
-    """This Idempotency-Key was used with another body."""
+    """This Idempotency-Key was used with another path or body."""
 
     code = "idempotency_key_reused"
 

@@ -62,6 +62,19 @@ def test_the_same_key_makes_one_endpoint_and_one_rotation(admin: Client) -> None
     assert len(admin.get(PATH).get_json()["results"]) == 1
 
 
+@AT_HOME
+def test_a_key_used_for_one_endpoint_is_refused_for_another(admin: Client, house: House) -> None:
+    """It does not show the other's secret, and has no effect."""
+    one, other = (made(admin, f"http://127.0.0.1:9/{name}")["id"] for name in "ab")
+    body, key = {"overlap_seconds": 60}, {"Idempotency-Key": "k-1"}
+    assert admin.post(f"{PATH}{one}/rotate-secret/", body, headers=key).get_json()["id"] == one
+    before = {row.id: row.secret for row in house.rows(WebhookEndpoint)}
+    a_problem(admin.post(f"{PATH}{other}/rotate-secret/", body, headers=key), 422, "idempotency_key_reused")
+    again = admin.post(f"{PATH}{one.upper()}/rotate-secret/", body, headers=key)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert {row.id: row.secret for row in house.rows(WebhookEndpoint)} == before
+
+
 @pytest.mark.parametrize(
     ("url", "code"),
     [
