@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import requests
@@ -109,6 +109,7 @@ class Oracle:
     def judge(self, tracks: Sequence[Track], left: Sequence[str]) -> Verdict:
         """Everything that is not as it should be and was not told before; `left` is what did not settle in time."""
         self.read_letters()
+        tracks = [replace(one, refunds=dict(one.refunds)) for one in tracks]  # as it stood before the books were read
         books, found = Books(self._live), Verdict()
         for track in tracks:
             _judge_track(books, track, found)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
+import requests
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -29,6 +30,8 @@ READY = 60
 """Customers with bookings in hand before a fault begins."""
 BUSY = 3
 """Payments and refunds in flight that a fault waits for before it strikes."""
+CROWDED = 60
+"""Payments, refunds and webhooks on their way beyond which the random mode waits with the next faults."""
 SLOW_REFUND_SECONDS = 6.0
 REACH_SECONDS = 45.0
 """How long a fail-point may take to be come to."""
@@ -111,6 +114,7 @@ class Campaign:
         sampler = Sampler(self.stage.live)
         sampler.start()
         while time.monotonic() - began < seconds:
+            self._until(self._keeps_up, self.limit)
             pair, apart = self.rng.sample(names, 2), self.rng.uniform(0, 3)
             with self._load() as arrivals:
                 time.sleep(1)
@@ -174,6 +178,14 @@ class Campaign:
         with contextlib.suppress(SQLAlchemyError, PayflowError):
             return {Flight(kind, str(row_id)) for kind, row_id in self.stage.live.rows(_IN_FLIGHT)}
         return set()
+
+    def _keeps_up(self) -> bool:
+        """Whether the machine has worked off what it was given; one that is behind shows nothing but that."""
+        with contextlib.suppress(SQLAlchemyError, PayflowError, requests.RequestException, AssertionError):
+            self.oracle.read_letters()  # the catcher keeps the newest only
+            owed = self.stage.live.rows("SELECT id FROM webhook_deliveries WHERE due_at IS NOT NULL")
+            return len(self.in_flight()) + len(owed) < CROWDED
+        return False
 
     def _busy(self, before: AbstractSet[Flight] = frozenset()) -> set[Flight]:
         """What is in flight and was not before, as soon as it is enough for a fault to show something."""
