@@ -45,11 +45,12 @@ def test_a_refund_by_hand_beside_ours_is_recorded_when_the_gateway_has_refused_o
     state.house.drain()
     state.house.later(30)
     state.books_are_sound()
-    assert {(one.source, one.status) for one in state.house.rows(Refund)} == {
-        ("api", "failed"),
-        ("gateway", "completed"),
-    }
-    assert [one.kind for one in state.house.rows(Decision)] == ["refund_failed"]
+    found = {(one.source, one.status) for one in state.house.rows(Refund)}
+    asked = [one.kind for one in state.house.rows(Decision)]
+    if is_part:
+        assert (found, asked) == ({("api", "failed"), ("gateway", "completed")}, ["refund_failed"])
+    else:  # the same sum, and ours was not sent yet: theirs is ours
+        assert (found, asked) == ({("api", "completed")}, ["refund_unknown"])
     (order,) = state.house.rows(Order)
     assert order.status == ("completed" if is_part else "refunded")
     state.teardown()
@@ -70,6 +71,6 @@ def test_a_refund_by_hand_that_does_not_fit_for_hours_is_put_before_a_person(
     assert state.house.rows(Decision) == []
     for _ in range(24):
         state.house.later(3_600)
-    assert [one.kind for one in state.house.rows(Decision)] == ["refund_unknown"]
+    assert {one.kind for one in state.house.rows(Decision)} == {"refund_unknown", "refund_needs_attention"}
     assert state.house.container.sweeps.due() == []
     state.teardown()

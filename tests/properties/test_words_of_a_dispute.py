@@ -107,7 +107,7 @@ def test_every_order_of_up_to_five_events_of_a_dispute_ends_right(small_house: H
         assert posted == [small_house.order_row(order_id).total_minor] * (facts.dispute == "lost"), node.word
         asked = [one.resolved_at is None for one in rows(Decision) if one.kind == "dispute_opened"]
         assert asked == [facts.dispute == "open"] * bool(facts.dispute), node.word
-        ends = facts.sent or ("completed" if facts.dispute in ("", "won") else "pending")
+        ends = facts.sent or {"open": "pending", "lost": "failed"}.get(facts.dispute, "completed")
         refunds = [one.status for one in small_house.refunds(order_id)]
         assert refunds == [ends] * facts.is_asked_back, (node.word, facts)
         there = small_house.control("GET", "/sandbox/refunds")["refunds"]

@@ -21,7 +21,8 @@ how to repeat it: [howto/run-the-fault-campaign.md](howto/run-the-fault-campaign
 
 A cell holds: payments and refunds in flight when the fault struck · **lost doubled wrong stuck** · seconds from the end
 of the fault until everything was settled. The machine had two cores for payflow, its servers, the gateways, the
-customers and the judge, so the seconds are upper bounds. An empty cell is a fault that the stack cannot have.
+customers and the judge, so the seconds are upper bounds. An empty cell is a fault that the stack cannot have. A row
+that was run again alone stands with its last run.
 """
 
 
