@@ -95,7 +95,7 @@ class Transaction(Repositories):
             with self.session.begin_nested():
                 yield
         except IntegrityError as error:
-            raise _refused(error) from error
+            raise _refused(error) from None
 
 
 class UnitOfWork:
@@ -125,8 +125,8 @@ class UnitOfWork:
                 outcome: tuple[T, Transaction] = once(self._once, step, actor, correlation_id)
         except IntegrityError as error:
             broken = _refused(error)
-            _log.error("the database refused a step", action="store.refused", rule=broken.rule, exc_info=error)
-            raise broken from error
+            _log.error("the database refused a step", action="store.refused", rule=broken.rule, exc_info=broken)
+            raise broken from None
         result, done = outcome
         for moved in done.session.info.get(MOVED, ()):
             _log.info("state moved", action="state.moved", **moved)
@@ -163,8 +163,10 @@ def _lost_a_race(error: BaseException) -> bool:
 
 
 def _refused(error: IntegrityError) -> RuleBroken:
+    """The rule's name and the stack; not the driver's own words, to which PostgreSQL adds the row's values."""
     diagnosis = getattr(error.orig, "diag", None)
-    return RuleBroken(getattr(diagnosis, "constraint_name", None) or str(error.orig))
+    rule = getattr(diagnosis, "constraint_name", None) or getattr(diagnosis, "message_primary", None)
+    return RuleBroken(rule or str(error.orig)).with_traceback(error.__traceback__)
 
 
 def _say(state: RetryCallState) -> None:
