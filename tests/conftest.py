@@ -9,7 +9,7 @@ import pytest
 from tests.house import House, open_house
 from tests.soundness import assert_sound
 
-pytest_plugins = ["tests.nodes", "tests.databases", "tests.committed"]
+pytest_plugins = ["tests.nodes", "tests.databases", "tests.committed", "tests.planted.world"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

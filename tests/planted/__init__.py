@@ -1,0 +1,1 @@
+"""Broken rows for the audit to find (shelf.py), in books that are sound (world.py)."""
