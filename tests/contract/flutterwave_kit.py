@@ -6,12 +6,9 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
-import pytest
 import responses
 from openapi_core import OpenAPI
 from openapi_core.contrib.requests import RequestsOpenAPIRequest
@@ -21,12 +18,11 @@ from payflow.core.money import Money
 from payflow.gateways.base import AttemptRef, InitiateRequest, RefundRef, RefundRequest
 from payflow.gateways.calls import CallRecord, TransportOptions
 from payflow.gateways.flutterwave import FlutterwaveGateway
+from tests.contract.official import SPECS
 
 HOST = "https://api.flutterwave.com/v3"
 SECRET = "FLWSECK_TEST-0123456789abcdef-X"
 HASH = "flw-secret-hash-1"
-SPECS = Path(os.environ.get("PAYFLOW_SPECS_DIR") or Path(__file__).parents[2] / "../shared/specs")
-needs_specs = pytest.mark.skipif(not SPECS.is_dir(), reason="The folder of official gateway files is not here.")
 
 LINK = "https://checkout.flutterwave.com/v3/hosted/pay/flwlnk-01"
 OPENED = {"status": "success", "message": "Hosted Link", "data": {"link": LINK}}

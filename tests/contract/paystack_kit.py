@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
-from pathlib import Path
 from typing import Any
 
-import pytest
 import responses
 from openapi_core import OpenAPI
 from openapi_core.contrib.requests import RequestsOpenAPIRequest
@@ -19,11 +16,10 @@ from payflow.core.money import Money
 from payflow.gateways.base import AttemptRef, InitiateRequest, RefundRequest
 from payflow.gateways.calls import CallRecord, TransportOptions
 from payflow.gateways.paystack import PaystackGateway
+from tests.contract.official import SPECS
 
 HOST = "https://api.paystack.co"
 SECRET = "sk_test_vector_0001"
-SPECS = Path(os.environ.get("PAYFLOW_SPECS_DIR") or Path(__file__).parents[2] / "../shared/specs")
-needs_specs = pytest.mark.skipif(not SPECS.is_dir(), reason="The folder of official gateway files is not here.")
 
 INITIALIZED = {
     "status": True,

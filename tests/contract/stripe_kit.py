@@ -5,14 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-import os
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import pytest
 import responses
 from openapi_schema_validator import OAS30Validator
 
@@ -21,14 +18,13 @@ from payflow.core.money import Money
 from payflow.gateways.base import AttemptRef, InitiateRequest, RefundRef, RefundRequest
 from payflow.gateways.calls import CallRecord, TransportOptions
 from payflow.gateways.stripe import StripeGateway
+from tests.contract.official import SPECS
 
 HOST = "https://api.stripe.com"
 SECRET = "sk_test_vector_0001"
 WEBHOOK_SECRET = "whsec_vector_0001"
 NOW = 1_800_000_000
 SESSIONS, REFUNDS = f"{HOST}/v1/checkout/sessions", f"{HOST}/v1/refunds"
-SPECS = Path(os.environ.get("PAYFLOW_SPECS_DIR") or Path(__file__).parents[2] / "../shared/specs")
-needs_specs = pytest.mark.skipif(not SPECS.is_dir(), reason="The folder of official gateway files is not here.")
 
 
 class Kept:

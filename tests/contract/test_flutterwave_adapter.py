@@ -34,7 +34,6 @@ from tests.contract.flutterwave_kit import (
     OPENED,
     SECOND,
     SECRET,
-    SPECS,
     Kept,
     a_gateway,
     a_paid_attempt,
@@ -50,7 +49,6 @@ from tests.contract.flutterwave_kit import (
     answers_refunds,
     answers_verify,
     charge_completed,
-    needs_specs,
     refused,
     sample,
     sent,
@@ -59,6 +57,7 @@ from tests.contract.flutterwave_kit import (
     validate_against_the_spec,
     verified,
 )
+from tests.contract.official import SPECS, needs_specs
 
 DOCUMENTED_REFUND_WORDS = {
     "completed", "complete", "completed-bank-transfer", "completed-momo", "completed-mpgs", "completed-offline",

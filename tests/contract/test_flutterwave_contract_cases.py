@@ -27,7 +27,6 @@ from tests.contract.flutterwave_kit import (
     NOT_FOUND,
     SECOND,
     SECRET,
-    SPECS,
     a_gateway,
     a_paid_attempt,
     a_refund,
@@ -44,7 +43,6 @@ from tests.contract.flutterwave_kit import (
     answers_verify,
     charge_completed,
     golden,
-    needs_specs,
     paths,
     refunded,
     refused,
@@ -54,6 +52,7 @@ from tests.contract.flutterwave_kit import (
     validate_against_the_spec,
     verified,
 )
+from tests.contract.official import SPECS, needs_specs
 
 
 @responses.activate

@@ -25,7 +25,6 @@ from tests.contract.flutterwave_kit import (
     NOT_FOUND,
     REFUND_CALLBACK,
     SECRET,
-    SPECS,
     Kept,
     a_gateway,
     a_paid_attempt,
@@ -52,6 +51,7 @@ from tests.contract.flutterwave_kit import (
     validate_against_the_spec,
     verified,
 )
+from tests.contract.official import SPECS
 
 # Agreed by openssl and Python.
 VECTOR_BODY = base64.b64decode(

@@ -21,7 +21,6 @@ from tests.contract.flutterwave_kit import (
     FIRST,
     HOST,
     NOT_FOUND,
-    SPECS,
     a_gateway,
     a_page,
     a_paid_attempt,
@@ -42,6 +41,7 @@ from tests.contract.flutterwave_kit import (
     validate_against_the_spec,
     verified,
 )
+from tests.contract.official import SPECS
 
 
 @pytest.mark.parametrize("currency", sorted(MINIMUM_REFUND))

@@ -12,7 +12,7 @@ from payflow.core.errors import AnswerNotUnderstood
 from payflow.core.money import Money
 from payflow.gateways.base import Outcome, Window
 from tests.contract import flutterwave_kit, paystack_kit, stripe_kit
-from tests.contract.paystack_kit import needs_specs
+from tests.contract.official import needs_specs
 
 DAY = Window(datetime(2026, 1, 15, tzinfo=UTC), datetime(2026, 1, 16, tzinfo=UTC))
 

@@ -37,11 +37,11 @@ from payflow.gateways.paystack_amounts import MINIMUM_SUBUNITS
 from payflow.gateways.paystack_words import PAYMENT_OUTCOMES, REFUND_OUTCOMES
 from payflow.gateways.registry import build_gateways, choose
 from payflow.settings import Settings
+from tests.contract.official import SPECS, needs_specs
 from tests.contract.paystack_kit import (
     HOST,
     INITIALIZED,
     SECRET,
-    SPECS,
     Kept,
     a_gateway,
     a_refund,
@@ -50,7 +50,6 @@ from tests.contract.paystack_kit import (
     answers_initialize,
     answers_refund,
     answers_verify,
-    needs_specs,
     refunded,
     refused,
     sample,

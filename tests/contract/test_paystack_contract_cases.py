@@ -19,11 +19,11 @@ from payflow.core.errors import (
 )
 from payflow.core.money import Money
 from payflow.gateways.base import HintKind, Outcome, RefundRef, SignatureInvalid, UnreadableWebhook
+from tests.contract.official import SPECS, needs_specs
 from tests.contract.paystack_kit import (
     HOST,
     INITIALIZED,
     SECRET,
-    SPECS,
     Kept,
     a_gateway,
     a_refund,
@@ -33,7 +33,6 @@ from tests.contract.paystack_kit import (
     answers_refund,
     answers_verify,
     golden,
-    needs_specs,
     refunded,
     refused,
     sample,

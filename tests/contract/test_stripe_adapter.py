@@ -24,12 +24,12 @@ from payflow.gateways.base import Gateway, HintKind, LostInitiate, Outcome
 from payflow.gateways.registry import build_gateways, choose
 from payflow.gateways.stripe_words import DELAYED_OUTCOMES, METHODS, PAYMENT_OUTCOMES, REFUND_OUTCOMES
 from payflow.settings import Settings
+from tests.contract.official import SPECS, needs_specs
 from tests.contract.stripe_kit import (
     NOW,
     REFUNDS,
     SECRET,
     SESSIONS,
-    SPECS,
     Kept,
     a_gateway,
     a_list,
@@ -43,7 +43,6 @@ from tests.contract.stripe_kit import (
     at,
     headers,
     intent,
-    needs_specs,
     paid,
     refused,
     sample,

@@ -24,12 +24,12 @@ from payflow.core.errors import (
 from payflow.core.money import Money
 from payflow.gateways.base import HintKind, Outcome, SignatureInvalid, UnreadableWebhook
 from payflow.gateways.stripe_amounts import to_wire
+from tests.contract.official import SPECS, needs_specs
 from tests.contract.stripe_kit import (
     NOW,
     REFUNDS,
     SECRET,
     SESSIONS,
-    SPECS,
     Kept,
     a_gateway,
     a_list,
@@ -47,7 +47,6 @@ from tests.contract.stripe_kit import (
     headers,
     intent,
     mac,
-    needs_specs,
     paid,
     refunded,
     refused,

@@ -11,19 +11,8 @@ import pytest
 
 from payflow.core.clock import HeldClock
 from payflow.gateways.base import HintKind, SignatureInvalid
-from tests.contract.stripe_kit import (
-    NOW,
-    a_gateway,
-    an_event,
-    at,
-    intent,
-    needs_specs,
-    paid,
-    refunded,
-    session,
-    signed,
-    spec_text,
-)
+from tests.contract.official import needs_specs
+from tests.contract.stripe_kit import NOW, a_gateway, an_event, at, intent, paid, refunded, session, signed, spec_text
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from payflow.models.gateway_call import GatewayCall
 from payflow.models.refund import RefundReason
 from payflow.services.gateway_log import GatewayLog
 from tests.builders import Client
-from tests.contract.paystack_kit import SPECS, needs_specs
+from tests.contract.official import SPECS, needs_specs
 from tests.house import ADA, SECRET, House
 
 pytestmark = pytest.mark.usefixtures("sound_in_the_end")

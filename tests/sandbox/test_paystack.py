@@ -1,240 +1,15 @@
-"""The sandbox's Paystack dialect against Paystack's own specification, samples, recorded requests and signatures."""
+"""The sandbox's Paystack dialect: transactions and refunds, over a connection and over a restart."""
 
-import base64
-import json
-import os
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from flask.testing import FlaskClient
-from openapi_schema_validator import OAS30Validator
 
-from payflow.sandbox import paystack_shapes
-from payflow.sandbox.app import SandboxConfig, SandboxRooms, create_app, start
+from payflow.core.clock import HeldClock
+from payflow.sandbox.app import SandboxConfig, create_app, start
 from payflow.sandbox.clock import OffsetClock
-from payflow.sandbox.dialect import Event, Fact
-from payflow.sandbox.records import RefundStatus
-
-REPO = Path(__file__).resolve().parents[2]
-SPECS = Path(os.environ.get("PAYFLOW_SPECS_DIR") or REPO / ".." / "shared" / "specs")
-needs_specs = pytest.mark.skipif(
-    not (SPECS / "paystack.openapi.json").is_file(),
-    reason="the gateways' official specifications are not here; PAYFLOW_SPECS_DIR says where they are",
-)
-KEY = {"Authorization": "Bearer sk_test_sandbox"}
-ORDER = {"email": "ada@example.com", "amount": 20000, "currency": "NGN", "reference": "PF-1"}
-
-
-class HeldClock:
-    """A clock that stands still."""
-
-    def now(self) -> datetime:
-        return datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
-
-
-class Paystack:
-    """A merchant's view of the sandbox, plus the customer at the page."""
-
-    def __init__(self, client: FlaskClient, rooms: SandboxRooms) -> None:
-        self.client, self.rooms = client, rooms
-
-    def initialize(self, **changes: Any) -> Any:
-        return self.client.post("/paystack/transaction/initialize", json={**ORDER, **changes}, headers=KEY)
-
-    def verify(self, reference: str = "PF-1") -> Any:
-        return self.client.get(f"/paystack/transaction/verify/{reference}", headers=KEY)
-
-    def status(self, reference: str = "PF-1") -> str:
-        return str(self.verify(reference).json["data"]["status"])
-
-    def pay(self, reference: str = "PF-1", outcome: str = "success", **more: Any) -> Any:
-        return self.client.post("/sandbox/pay", json={"reference": reference, "outcome": outcome, **more})
-
-    def paid(self, reference: str = "PF-1", **changes: Any) -> dict[str, Any]:
-        self.initialize(reference=reference, **changes)
-        self.pay(reference)
-        data: dict[str, Any] = self.verify(reference).json["data"]
-        return data
-
-    def refund(self, **body: Any) -> Any:
-        return self.client.post("/paystack/refund", json={"transaction": "PF-1", **body}, headers=KEY)
-
-    def get(self, path: str) -> Any:
-        return self.client.get(f"/paystack{path}", headers=KEY)
-
-    def later(self, seconds: float) -> None:
-        self.client.post("/sandbox/clock", json={"advance_seconds": seconds})
-
-    def sent(self) -> list[dict[str, Any]]:
-        return [json.loads(row["body"]) for row in self.client.get("/sandbox/webhooks").json["webhooks"]]
-
-
-@pytest.fixture
-def paystack() -> Iterator[Paystack]:
-    app = create_app(SandboxConfig(), clock=OffsetClock(HeldClock()))
-    yield Paystack(app.test_client(), app.extensions["sandbox"])
-    app.extensions["sandbox"].party.state.close()
-
-
-def _sample(name: str) -> Any:
-    return json.loads((SPECS / "samples" / "paystack" / name).read_text(encoding="utf-8"))
-
-
-def _answer_schema(path: str, method: str, status: str = "200") -> dict[str, Any]:
-    spec = json.loads((SPECS / "paystack.openapi.json").read_text(encoding="utf-8"))
-    answer = _inlined(spec["paths"][path][method]["responses"][status], spec)
-    return dict(answer["content"]["application/json"]["schema"])
-
-
-def _inlined(node: Any, spec: dict[str, Any]) -> Any:
-    """Replace every $ref by what it points at, and let null pass where the type is missing (OpenAPI 3.0)."""
-    if isinstance(node, list):
-        return [_inlined(item, spec) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if "$ref" in node:
-        target: Any = spec
-        for step in node["$ref"].removeprefix("#/").split("/"):
-            target = target[step]
-        return _inlined(target, spec)
-    return {name: _inlined(value, spec) for name, value in node.items()}
-
-
-def _check(answer: Any, path: str, method: str, status: str = "200") -> None:
-    problems = [
-        f"{'/'.join(map(str, error.path))}: {error.message}"
-        for error in OAS30Validator(_answer_schema(path, method, status)).iter_errors(answer)
-    ]
-    assert problems == []
-
-
-# --- the official material
-
-
-@needs_specs
-def test_golden_requests_of_the_official_library_are_accepted(paystack: Paystack) -> None:
-    """What Paystack's own library really sends gets the answer Paystack would give."""
-    lines = (SPECS / "golden" / "golden-paystack.jsonl").read_text(encoding="utf-8").splitlines()
-    answers = []
-    for line in lines:
-        golden = json.loads(line)
-        if (golden["method"], golden["path"]) == ("POST", "/refund"):
-            paystack.pay("PF-1")
-        headers = {**golden["headers"], "authorization": KEY["Authorization"]}
-        answers.append(
-            paystack.client.open(
-                "/paystack" + golden["path"], method=golden["method"], headers=headers, data=golden["body"]
-            )
-        )
-    assert [answer.status_code for answer in answers] == [200, 200, 404, 200, 404, 200]
-    assert answers[0].json["data"]["reference"] == "PF-1"
-    assert answers[3].json["message"] == "Refund has been queued for processing"
-
-
-@needs_specs
-def test_signature_of_official_bytes_then_equals_the_vectors() -> None:
-    """The signature is the one openssl, Python and Node agree on, over the raw bytes."""
-    vectors = json.loads((SPECS / "signature-vectors.json").read_text(encoding="utf-8"))["paystack"]
-    for vector in vectors:
-        body = base64.b64decode(vector["body_b64"])
-        assert paystack_shapes.signature(body, vector["secret"]) == vector["signature"], vector["note"]
-
-
-def test_signature_of_a_fixed_body_then_is_the_known_hex() -> None:
-    """The signature is lowercase hex HMAC-SHA512 of the body under the secret key, checked without the specs."""
-    body = (
-        b'{"event":"charge.success","data":{"reference":"PF-1","amount":20000,"metadata":'
-        b'{"url":"https:\\/\\/m.example\\/o","name":"Ad\\u00e1 \xe2\x82\xa6","ratio":1.0}}}'
-    )
-    assert paystack_shapes.signature(body, "sk_test_vector_0001") == (
-        "68b6e9d6e6f1a27c8808019720d7816c006c24a834d8eab957c53d19cf89e007"
-        "4c545cb5eb96afdbd85b4af385fdc747d95a945d653317297f5f01a940855450"
-    )
-
-
-@needs_specs
-def test_answers_of_initialize_verify_and_refund_then_satisfy_the_specification(paystack: Paystack) -> None:
-    """The answers whose official schema holds for the official samples hold for the sandbox too."""
-    _check(paystack.initialize().json, "/transaction/initialize", "post")
-    duplicate = paystack.initialize()
-    _check(duplicate.json, "/transaction/initialize", "post", "400")
-    paystack.pay()
-    _check(paystack.verify().json, "/transaction/verify/{reference}", "get")
-    _check(paystack.refund().json, "/refund", "post")
-
-
-@needs_specs
-@pytest.mark.parametrize(
-    ("sample", "path"),
-    [
-        ("api.transactions.verify.json", "/transaction/verify/PF-1"),
-        ("api.transactions.fetch.json", "/transaction/{transaction}"),
-        ("api.refunds.fetch.json", "/refund/{refund}"),
-    ],
-)
-def test_answer_fields_then_are_those_of_the_official_sample(paystack: Paystack, sample: str, path: str) -> None:
-    """An adapter that reads any field of the official sample finds it in the sandbox's answer."""
-    transaction = paystack.paid()
-    refund = paystack.refund().json["data"]
-    answer = paystack.get(path.format(transaction=transaction["id"], refund=refund["id"])).json
-    official = _sample(sample)["200"]["data"]
-    assert set(answer) == set(official)
-    assert set(official["data"]) <= set(answer["data"])
-
-
-@needs_specs
-@pytest.mark.parametrize(
-    ("sample", "fact", "status"),
-    [
-        ("webhook.refund.pending.json", Fact.REFUND_PENDING, RefundStatus.PENDING),
-        ("webhook.refund.processing.json", Fact.REFUND_PROCESSING, RefundStatus.PROCESSING),
-        ("webhook.refund.processed.json", Fact.REFUND_PROCESSED, RefundStatus.PROCESSED),
-        ("webhook.refund.failed.json", Fact.REFUND_FAILED, RefundStatus.FAILED),
-        ("webhook.refund.needs-attention.json", Fact.REFUND_NEEDS_ATTENTION, RefundStatus.NEEDS_ATTENTION),
-    ],
-)
-def test_refund_webhook_then_has_the_official_fields_and_types(
-    paystack: Paystack, sample: str, fact: Fact, status: RefundStatus
-) -> None:
-    """Each refund event has exactly the sample's fields; the amount is text or number as in the sample."""
-    paystack.paid()
-    paystack.refund(amount=5000)
-    state = paystack.rooms.party.state
-    refund = next(iter(state.refunds.values()))
-    refund.status = status
-    body = paystack_shapes.webhook_body(Event(fact=fact, charge=state.charges[refund.charge_id], refund=refund))
-    assert body is not None
-    mine, official = json.loads(body[1]), _sample(sample)
-    assert mine["event"] == official["event"]
-    assert set(mine["data"]) == set(official["data"])
-    assert type(mine["data"]["amount"]) is type(official["data"]["amount"])
-    assert (mine["data"]["refund_reference"] is None) == (official["data"]["refund_reference"] is None)
-
-
-@needs_specs
-def test_charge_and_dispute_webhooks_then_have_the_official_fields(paystack: Paystack) -> None:
-    """charge.success and charge.dispute.* carry at least the fields of their samples."""
-    paystack.paid()
-    for fault in ("dispute", "dispute_resolve"):
-        paystack.client.post("/sandbox/faults", json={"fault": fault, "reference": "PF-1"})
-    paid, opened, resolved = paystack.sent()
-    for mine, sample in (
-        (paid, "webhook.charge.success.json"),
-        (opened, "webhook.charge.dispute.create.json"),
-        (resolved, "webhook.charge.dispute.resolve.json"),
-    ):
-        official = _sample(sample)
-        assert mine["event"] == official["event"]
-        assert set(official["data"]) <= set(mine["data"])
-    assert paid["data"]["metadata"] == 0
-    assert resolved["data"]["transaction"]["status"] == "reversed"
-
-
-# --- transactions
+from tests.sandbox.paystack_side import AT, KEY, ORDER, Paystack
 
 
 def test_initialize_when_accepted_then_the_transaction_is_abandoned_and_has_a_page(paystack: Paystack) -> None:
@@ -375,9 +150,6 @@ def test_transaction_lists_then_filter_and_page(paystack: Paystack) -> None:
     assert paystack.get("/transaction/none").json["message"] == "Transaction ID should be numeric."
 
 
-# --- refunds
-
-
 def test_refund_when_time_passes_then_pending_processing_processed(paystack: Paystack) -> None:
     """A refund walks through its statuses, each told by a webhook, and verify stops saying success."""
     paystack.paid()
@@ -469,9 +241,6 @@ def test_refund_when_it_needs_attention_then_retried_with_bank_details(paystack:
     assert paystack.get(f"/refund/{number}").json["data"]["status"] == "processed"
 
 
-# --- over a real connection, and over a restart
-
-
 def test_main_path_over_a_real_port_then_paid() -> None:
     """Initialize, page, button and verify work over HTTP, and the browser is sent back with the reference."""
     sandbox = start(SandboxConfig())
@@ -492,7 +261,7 @@ def test_main_path_over_a_real_port_then_paid() -> None:
 def test_restart_with_a_state_file_then_charges_and_refunds_are_kept(tmp_path: Path) -> None:
     """A charge survives the sandbox, a refund goes on, a torn last line costs nothing, a reference stays used."""
     config = SandboxConfig(state_path=tmp_path / "sandbox.jsonl")
-    clock = OffsetClock(HeldClock())
+    clock = OffsetClock(HeldClock(AT))
     before = create_app(config, clock=clock)
     merchant = Paystack(before.test_client(), before.extensions["sandbox"])
     number = merchant.paid()["id"]
@@ -516,7 +285,7 @@ def test_equal_seeds_then_equal_ids() -> None:
     """A seed decides the ids and codes, so a campaign can be repeated."""
 
     def ids(seed: int) -> tuple[int, str]:
-        app = create_app(SandboxConfig(seed=seed), clock=OffsetClock(HeldClock()))
+        app = create_app(SandboxConfig(seed=seed), clock=OffsetClock(HeldClock(AT)))
         merchant = Paystack(app.test_client(), app.extensions["sandbox"])
         code = merchant.initialize().json["data"]["access_code"]
         return merchant.verify().json["data"]["id"], code
