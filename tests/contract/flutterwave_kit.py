@@ -28,6 +28,11 @@ LINK = "https://checkout.flutterwave.com/v3/hosted/pay/flwlnk-01"
 OPENED = {"status": "success", "message": "Hosted Link", "data": {"link": LINK}}
 NOT_FOUND = {"status": "error", "message": "No transaction was found for this id", "data": None}
 FIRST, SECOND = 4_975_363, 4_975_364
+# Agreed by openssl and Python.
+VECTOR_BODY = base64.b64decode(
+    "eyJldmVudCI6ImNoYXJnZS5jb21wbGV0ZWQiLCJkYXRhIjp7ImlkIjoyODU5NTk4NzUsInR4X3JlZiI6IlBGLTEiLCJhbW91bnQiOjEwMCwiY3Vy"
+    "cmVuY3kiOiJOR04iLCJzdGF0dXMiOiJzdWNjZXNzZnVsIn19"
+)
 
 
 class Kept:

@@ -200,7 +200,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "payflow/gateways/stripe.py",
         '"/v1/checkout/sessions",\n                key=request.reference,',
         '"/v1/checkout/sessions",\n                key=f"{request.reference}-{id(object())}",',
-        ("tests/contract/test_stripe_contract_cases.py::test_case_08_initiate_sends_what_the_official_sdk_sends",),
+        ("tests/contract/test_stripe_payment_cases.py::test_case_08_initiate_sends_what_the_official_sdk_sends",),
     ),
     # -- our own API -----------------------------------------------------------------------------------------------
     Mutant(
@@ -328,9 +328,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "payflow/gateways/flutterwave_webhook.py",
         "if not any([hmac.compare_digest(one, told) for one in expected]):",
         "if not (expected and told):",
-        (
-            "tests/contract/test_flutterwave_contract_cases_later.py::test_case_51_a_changed_byte_or_another_hash_is_refused",
-        ),
+        ("tests/contract/test_flutterwave_webhook_cases.py::test_case_51_a_changed_byte_or_another_hash_is_refused",),
     ),
     Mutant(
         "webhook signature (Stripe)",
@@ -338,7 +336,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "payflow/gateways/stripe_webhook.py",
         "if not any([hmac.compare_digest(one, other) for one in expected for other in signatures]):",
         "if not (expected and signatures):",
-        ("tests/contract/test_stripe_contract_cases.py::test_case_52_a_wrong_signature_is_refused",),
+        ("tests/contract/test_stripe_webhook_cases.py::test_case_52_a_wrong_signature_is_refused",),
     ),
     # -- several at once -------------------------------------------------------------------------------------------
     Mutant(

@@ -1,4 +1,4 @@
-"""The numbered contract cases of the Flutterwave gateway, 6 to 47: pages, questions, callbacks."""
+"""The numbered contract cases of the Flutterwave gateway, one test each: pages, questions, callbacks."""
 
 from __future__ import annotations
 
