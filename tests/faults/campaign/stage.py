@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -224,6 +225,13 @@ class Stage:
         """A second worker on the gateways' queues."""
         flags = ("--without-mingle", "--without-gossip", "-P", "threads", "-c", "8", *_INSIDE)
         return self.another("money2", ("worker", "-n", "money2@%h", "-Q", MONEY_QUEUES, *flags))
+
+    def reconcile(self) -> str:
+        """What every night does: the books are compared with the gateways' lists. What its command says."""
+        words = (sys.executable, "-m", "payflow", "reconcile")
+        environ = dict(self.launcher.environ)
+        done = subprocess.run(words, env=environ, capture_output=True, text=True, timeout=300, check=False)
+        return done.stdout.strip() or done.stderr.strip()
 
     def set_skew(self, seconds: float) -> None:
         """How wrong the workers' clocks are."""
