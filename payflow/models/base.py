@@ -112,9 +112,9 @@ class Owed:
         self.due_at, self.claimed_until = at, None
 
     def settle_due(self, due_at: datetime | None, *, seen: datetime | None) -> None:
-        """End a claim: set the next due time unless somebody asked for an earlier look since we claimed (`seen`)."""
+        """End a claim: set the next due time, or none, unless somebody asked for a look since we claimed (`seen`)."""
         self.claimed_until = None
-        if self.due_at == seen or due_at is None:
+        if self.due_at == seen:
             self.due_at = due_at
 
 

@@ -56,7 +56,10 @@ class Refund(Identified, Stateful, Owed, Base):
         CheckConstraint("amount_minor > 0", name="amount_positive"),
         CheckConstraint("(status = 'completed') = (completed_at IS NOT NULL)", name="completed_has_a_time"),
         partial_index(
-            "uq_refunds_surplus", "attempt_id", where="source = 'surplus' AND status <> 'failed'", unique=True
+            "uq_refunds_surplus",
+            "attempt_id",
+            where="source = 'surplus' AND status <> 'failed' AND requested_by NOT LIKE 'gateway:%'",
+            unique=True,
         ),
         partial_index(
             "uq_refunds_gateway_id", "gateway", "gateway_refund_id", where="gateway_refund_id IS NOT NULL", unique=True
@@ -109,6 +112,11 @@ class Refund(Identified, Stateful, Owed, Base):
     def is_surplus(self) -> bool:
         """Whether it gives back money that was never the order's."""
         return self.source == RefundSource.SURPLUS
+
+    @property
+    def was_made_there(self) -> bool:
+        """Whether somebody made it at the gateway itself, without a word to us."""
+        return self.requested_by.startswith("gateway:")
 
     def history_order_id(self) -> str | None:
         return self.order_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from payflow import logs
 from payflow.core.errors import Conflict
-from payflow.core.states import OPEN_REFUND, AttemptStatus, OrderStatus, PaymentStatus, RefundStatus
+from payflow.core.states import OPEN_REFUND, OrderStatus, PaymentStatus, RefundStatus
 from payflow.models.decision import Decision, DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
@@ -121,7 +121,7 @@ def _attempt_of(tx: Transaction, decision: Decision, payment: Payment) -> Paymen
 
 
 def _ask_again(tx: Transaction, attempt: PaymentAttempt) -> None:
-    if attempt.captured_minor or attempt.status == AttemptStatus.MISMATCHED:
+    if attempt.captured_minor:
         raise Conflict("The money of this try is on record; there is nothing to ask.", code="not_applicable")
     attempt.poll_step = 0
     ask_now(tx, attempt)
@@ -145,7 +145,7 @@ def _give_back(tx: Transaction, decision: Decision, order: Order, payment: Payme
         raise Conflict("No money is held there; it has been given back or is on its way.", code="nothing_held")
     failed = asked if asked is not None and asked.status == RefundStatus.FAILED else None
     for one in tx.refunds_of(payment.id):
-        is_same_surplus = not is_own and one.is_surplus and one.attempt_id == attempt.id
+        is_same_surplus = not is_own and one.is_surplus and one.attempt_id == attempt.id and not one.was_made_there
         is_same_booking = failed is not None and failed.booking_id is not None and one.booking_id == failed.booking_id
         if one.status != RefundStatus.FAILED and (is_same_surplus or is_same_booking):
             raise Conflict("This money has a refund already; see to that one.", code="refund_exists")

@@ -139,7 +139,7 @@ def is_gone(tx: Transaction, row: Difference) -> bool:
     match DifferenceKind(row.kind):
         case DifferenceKind.PAID_THERE:
             attempt = tx.find(PaymentAttempt, row.attempt_id or "") if row.attempt_id else None
-            if attempt is not None and attempt.status == AttemptStatus.MISMATCHED:
+            if attempt is not None and attempt.status == AttemptStatus.MISMATCHED and not attempt.captured_minor:
                 return True  # it is before a person as what it is
             if row.transaction_id is None:
                 return attempt is not None and attempt.captured_minor > 0

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeVar
 from payflow import logs
 from payflow.core.clock import Clock
 from payflow.core.errors import (
+    AnswerNotUnderstood,
     GatewayError,
     GatewayLeftAlone,
     GatewayRejected,
@@ -58,8 +59,14 @@ TRIES_UNTOLD = 10
 """Answers about one try that cannot be stored, before a person is told of them (after a quarter of an hour)."""
 
 AWAITS_INITIATE = (AttemptStatus.CREATED, AttemptStatus.UNKNOWN)
-AWAITS_VERIFY = (AttemptStatus.INITIATED, AttemptStatus.FAILED, AttemptStatus.ABANDONED, AttemptStatus.SUCCEEDED)
-"""A try that succeeded is asked about only when a webhook speaks of another transaction on its reference."""
+AWAITS_VERIFY = (
+    AttemptStatus.INITIATED,
+    AttemptStatus.FAILED,
+    AttemptStatus.ABANDONED,
+    AttemptStatus.MISMATCHED,
+    AttemptStatus.SUCCEEDED,
+)
+"""A try whose money is on record is asked about only when a webhook speaks of another transaction on its reference."""
 
 
 class _Job(NamedTuple):
@@ -273,7 +280,7 @@ class GatewayCalls:
                 attempt_id=attempt_id,
                 error=error.detail,
             )
-            if not error.retryable:
+            if isinstance(error, AnswerNotUnderstood) or not error.retryable:
                 self._units.run(partial(_put_off, attempt_id=attempt_id, error=error))
             return None
 

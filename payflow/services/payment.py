@@ -111,7 +111,7 @@ class PaymentService:
                 raise InvalidInput(
                     "Less than was asked for cannot complete a payment.", code="underpaid", pointer="/amount"
                 )
-            verification.complete_payment(tx, order, payment, attempt, money)
+            verification.complete_payment(tx, order, payment, attempt, money, seen_due=attempt.due_at)
 
         self._units.run(step, actor=actor)
 
@@ -220,8 +220,8 @@ def lock_attempt(tx: Transaction, attempt_id: str) -> tuple[Order, Payment, Paym
 
 
 def ask_now(tx: Transaction, attempt: PaymentAttempt) -> None:
-    """Make a try's next question due at once, unless its end is on record."""
-    if attempt.status in (AttemptStatus.SUCCEEDED, AttemptStatus.MISMATCHED):
+    """Make a try's next question due at once, unless its money is on record."""
+    if attempt.captured_minor:
         return
     tx.ask(PaymentAttempt, attempt.id, tx.act.at)
     link = "initiate" if attempt.status in (AttemptStatus.CREATED, AttemptStatus.UNKNOWN) else "verify"

@@ -33,6 +33,8 @@ _log = logs.get(__name__)
 _ABOUT_SURPLUS = (
     DecisionKind.UNDERPAID,
     DecisionKind.WRONG_CURRENCY,
+    DecisionKind.MODE_MISMATCH,
+    DecisionKind.REFUND_UNKNOWN,
     DecisionKind.OVERPAID,
     DecisionKind.DUPLICATE_PAYMENT,
 )
@@ -174,11 +176,13 @@ def _is_unsent(refund: Refund) -> bool:
 
 
 def _source(payment: Payment, attempt: PaymentAttempt, result: RefundResult) -> RefundSource | None:
-    """As what it can be recorded: all that came besides the order's money, or some of the order's; None: as nothing."""
+    """As what it can be recorded: all that came besides the order's money, some of it where the try has brought the
+    order none, or some of the order's; None: as nothing."""
     money = result.amount
     if money is None or money.currency != attempt.captured_currency:
         return None
-    if money.amount_minor == unreserved_minor(payment, attempt, is_surplus=True):
+    besides = unreserved_minor(payment, attempt, is_surplus=True)
+    if money.amount_minor == besides or (attempt.application != "applied" and money.amount_minor < besides):
         return RefundSource.SURPLUS
     if money.amount_minor <= unreserved_minor(payment, attempt, is_surplus=False):
         return RefundSource.GATEWAY
@@ -214,7 +218,7 @@ def _adopt(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAtte
         requested_by=f"gateway:{attempt.gateway}",
         gateway_refund_id=result.gateway_refund_id,
     )
-    if refund.is_surplus:
+    if refund.is_surplus and not unreserved_minor(payment, attempt, is_surplus=True):
         for kind in _ABOUT_SURPLUS:
             note = f"{money} was given back at the gateway"
             close_decision(tx, kind, attempt.id, order=order, by=f"gateway:{attempt.gateway}", note=note)

@@ -7,9 +7,12 @@ about it is decided afterwards. The caller holds the locks order → payment →
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from payflow import logs
+from payflow.core.errors import AnswerNotUnderstood
 from payflow.core.events import EventType
+from payflow.core.identifiers import new_id
 from payflow.core.money import Money
 from payflow.core.polling import PollPlan
 from payflow.core.states import AttemptStatus, BookingStatus, OrderStatus, PaymentStatus
@@ -25,6 +28,15 @@ from payflow.services.refund import reserve
 from payflow.store.unit_of_work import Transaction
 
 _log = logs.get(__name__)
+
+_UNTOLD = (
+    DecisionKind.POLL_PLAN_EXHAUSTED,
+    DecisionKind.REFERENCE_MISMATCH,
+    DecisionKind.MODE_MISMATCH,
+    DecisionKind.UNDERPAID,
+    DecisionKind.REFUND_UNKNOWN,
+)
+"""The questions about a try that may be open while nothing is recorded of it."""
 
 
 def apply_verification(
@@ -42,34 +54,22 @@ def apply_verification(
 
     `seen_due` is the try's due time when it was claimed: if somebody asked for a look since then, that look stays due.
     """
+    if result.found and result.reference not in (attempt.reference, attempt.session_id):
+        raise AnswerNotUnderstood("The gateway answered about another reference.", gateway=attempt.gateway)
     attempt.gateway_response = result.raw or attempt.gateway_response
     if attempt.is_live or attempt.tries:
         _answered(tx, order, attempt, "the gateway answers again")
     attempt.tries = 0
-    if attempt.status == AttemptStatus.SUCCEEDED:
-        _receive_further(tx, order, payment, attempt, result)
-        attempt.settle_due(None, seen=attempt.due_at)
+    if attempt.captured_minor:
+        _receive_further(tx, order, payment, attempt, result, is_live=is_live)
+        attempt.settle_due(None, seen=seen_due)
         return
-    if result.found and result.reference not in (attempt.reference, attempt.session_id):
-        _mismatch(
-            tx, order, attempt, DecisionKind.REFERENCE_MISMATCH, None, "the gateway answered about another reference"
-        )
-        return
-    if result.outcome is Outcome.SUCCEEDED:
-        if result.is_test is not None and result.is_test == is_live:
-            word = "test" if result.is_test else "live"
-            _mismatch(tx, order, attempt, DecisionKind.MODE_MISMATCH, None, f"the gateway reports {word}-mode money")
-            return
-        _receive_money(tx, order, payment, attempt, result)
-        _receive_further(tx, order, payment, attempt, result)
+    if result.outcome in (Outcome.SUCCEEDED, Outcome.REVERSED):
+        _receive_money(tx, order, payment, attempt, result, is_live=is_live, seen_due=seen_due)
+        _receive_further(tx, order, payment, attempt, result, is_live=is_live)
         return
     if result.outcome is Outcome.FAILED:
         fail_payment(tx, order, payment, attempt, error=result.message or "declined by the gateway")
-    elif result.outcome is Outcome.REVERSED:
-        # Money came and some or all of it went back before we asked: a person must look, nobody may call it failed.
-        detail = "paid, and given back in part or whole at the gateway before we first asked"
-        _mismatch(tx, order, attempt, DecisionKind.REFUND_UNKNOWN, None, detail)
-        return
     elif result.outcome is Outcome.UNKNOWN:
         _log.warning(
             "gateway answered with a status we do not know",
@@ -104,97 +104,122 @@ def _ask_again(
         )
 
 
-def _answered(tx: Transaction, order: Order, attempt: PaymentAttempt, note: str) -> None:
-    """The gateway has told what a person was asked about, when it was silent or its plan had ended."""
+def _answered(
+    tx: Transaction, order: Order, attempt: PaymentAttempt, note: str, *, but: DecisionKind | None = None
+) -> None:
+    """What a person was asked about has been told: its silence, or a word that fitted nothing; `but` this one."""
     if attempt.is_live and not attempt.tries and tx.act.at < order.expires_at:
         return  # nobody was asked yet
-    kind, by = DecisionKind.POLL_PLAN_EXHAUSTED, f"gateway:{attempt.gateway}"
-    close_decision(tx, kind, attempt.id, order=order, by=by, note=note)
+    for kind in (DecisionKind.POLL_PLAN_EXHAUSTED,) if attempt.captured_minor else _UNTOLD:
+        if kind is not but:
+            close_decision(tx, kind, attempt.id, order=order, by=f"gateway:{attempt.gateway}", note=note)
 
 
 def _receive_further(
-    tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, result: Verification
+    tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, result: Verification, *, is_live: bool
 ) -> None:
-    """Further successful transactions on one reference (Flutterwave lets a page be paid twice): each is on record as a
-    try of its own, and surplus."""
-    if payment.captured_minor == 0 or result.reference not in (attempt.reference, attempt.session_id):
+    """Further successful transactions on the reference of a try whose money is on record (Flutterwave lets a page be
+    paid twice): each is a try of its own, and judged like any other."""
+    if not attempt.captured_minor:
         return
     for extra in (result, *result.extra_successes):
         if extra.outcome is not Outcome.SUCCEEDED or extra.transaction_id == attempt.gateway_transaction_id:
             continue
         if extra.transaction_id is None or tx.attempt_by_transaction(attempt.gateway, extra.transaction_id):
             continue
-        if extra.amount is None or extra.amount.currency != attempt.currency:
-            detail = f"a second transaction on {attempt.reference} cannot be booked: {extra.amount}"
-            open_decision(
-                tx,
-                DecisionKind.WRONG_CURRENCY,
-                subject_id=attempt.id,
-                order=order,
-                money=extra.amount or attempt.amount,
-                detail=detail,
-                suggested=DecisionAction.REFUND,
-            )
-            _log.error(detail, action="verify.mismatch", attempt_id=attempt.id, order_id=order.id)
-            continue
         second = PaymentAttempt(
+            id=new_id(),
             payment_id=payment.id,
             order_id=order.id,
             gateway=attempt.gateway,
             reference=f"{attempt.reference}.{extra.transaction_id}"[:64],
             amount_minor=payment.amount_minor,
             currency=payment.currency,
-            status=AttemptStatus.ABANDONED.value,
+            status=AttemptStatus.CREATED.value,
             moves=0,
             tries=0,
             poll_step=0,
             captured_minor=0,
             refund_reserved_minor=0,
-            gateway_transaction_id=extra.transaction_id,
-            payment_method=extra.payment_method,
-            fee_minor=extra.fee_minor,
             gateway_response=extra.raw or None,
+            called_at=attempt.called_at,
             correlation_id=tx.act.correlation_id,
             created_at=tx.act.at,
             updated_at=tx.act.at,
         )
         tx.add(second)
+        second.move_to(AttemptStatus.ABANDONED, tx.act, why=f"another transaction on the page of {attempt.reference}")
         tx.flush()
-        complete_payment(tx, order, payment, second, extra.amount)
+        _receive_money(tx, order, payment, second, extra, is_live=is_live, seen_due=None)
 
 
 def _receive_money(
-    tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, result: Verification
+    tx: Transaction,
+    order: Order,
+    payment: Payment,
+    attempt: PaymentAttempt,
+    result: Verification,
+    *,
+    is_live: bool,
+    seen_due: datetime | None,
 ) -> None:
-    money = result.amount
-    if money is None:
-        _mismatch(tx, order, attempt, DecisionKind.UNDERPAID, None, "the gateway says paid but not how much")
-        return
+    """Money came: whose it is, whether it is what was asked for, and on record whatever it is."""
     if result.transaction_id is not None:
         known = tx.attempt_by_transaction(attempt.gateway, result.transaction_id)
         if known is not None and known.id != attempt.id:
             detail = f"the gateway names transaction {result.transaction_id}, which is the money of {known.reference}"
-            _mismatch(tx, order, attempt, DecisionKind.REFERENCE_MISMATCH, None, detail)
+            wrong = _Wrong(DecisionKind.REFERENCE_MISMATCH, None, detail)
+            _mismatch(tx, order, attempt, wrong, seen_due=seen_due)
             return
         attempt.gateway_transaction_id = result.transaction_id
     attempt.payment_method = result.payment_method or attempt.payment_method
     attempt.fee_minor = result.fee_minor
+    wrong_or_none = _wrong(payment, attempt, result, is_live=is_live)
+    if wrong_or_none is not None:
+        _mismatch(tx, order, attempt, wrong_or_none, seen_due=seen_due)
+    elif result.amount is not None:
+        complete_payment(tx, order, payment, attempt, result.amount, seen_due=seen_due)
+
+
+class _Wrong(NamedTuple):
+    """What keeps money from being applied."""
+
+    kind: DecisionKind
+    money: Money | None
+    """What came and is with us now; None: nothing, or nobody knows how much."""
+    detail: str
+
+
+def _wrong(payment: Payment, attempt: PaymentAttempt, result: Verification, *, is_live: bool) -> _Wrong | None:
+    money = result.amount
+    if result.is_test is not None and result.is_test == is_live:
+        word = "test" if result.is_test else "live"
+        real = None if result.is_test else money
+        return _Wrong(DecisionKind.MODE_MISMATCH, real, f"the gateway reports {word}-mode money")
+    if result.outcome is Outcome.REVERSED:
+        # Some or all of it went back before we asked: a person must look, nobody may call it failed.
+        detail = "paid, and given back in part or whole at the gateway before we first asked"
+        return _Wrong(DecisionKind.REFUND_UNKNOWN, money, detail)
+    if money is None:
+        return _Wrong(DecisionKind.UNDERPAID, None, "the gateway says paid but not how much")
     if money.currency != attempt.currency:
-        _mismatch(
-            tx, order, attempt, DecisionKind.WRONG_CURRENCY, money, f"{attempt.amount} was asked for, {money} came"
-        )
-        return
-    if money < attempt.amount:
-        _mismatch(
-            tx, order, attempt, DecisionKind.UNDERPAID, money, f"{attempt.amount} was asked for, only {money} came"
-        )
-        return
-    complete_payment(tx, order, payment, attempt, money)
+        return _Wrong(DecisionKind.WRONG_CURRENCY, money, f"{attempt.amount} was asked for, {money} came")
+    if money < attempt.amount and not payment.captured_minor:  # beside the order's money any sum is surplus
+        return _Wrong(DecisionKind.UNDERPAID, money, f"{attempt.amount} was asked for, only {money} came")
+    return None
 
 
-def complete_payment(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, money: Money) -> None:
-    """The money asked for is there: at least the attempt's amount, in its currency."""
-    if attempt.status == AttemptStatus.SUCCEEDED:
+def complete_payment(
+    tx: Transaction,
+    order: Order,
+    payment: Payment,
+    attempt: PaymentAttempt,
+    money: Money,
+    *,
+    seen_due: datetime | None,
+) -> None:
+    """The money asked for is there: at least the attempt's amount, in its currency. `seen_due`: as for an answer."""
+    if attempt.captured_minor:
         return
     _answered(tx, order, attempt, "the gateway says paid")
     is_first = payment.captured_minor == 0
@@ -202,7 +227,7 @@ def complete_payment(tx: Transaction, order: Order, payment: Payment, attempt: P
     attempt.application = "applied" if is_first else "surplus"
     attempt.error = None
     attempt.move_to(AttemptStatus.SUCCEEDED, tx.act, why="the gateway says paid")
-    attempt.settle_due(None, seen=attempt.due_at)
+    attempt.settle_due(None, seen=seen_due)
     if attempt.fee_minor:
         ledger.post_fee(tx, attempt, Money(attempt.fee_minor, money.currency))
     tx.touched_order(order.user_id, order.workspace_id)
@@ -365,29 +390,31 @@ def fail_payment(tx: Transaction, order: Order, payment: Payment, attempt: Payme
 
 
 def _mismatch(
-    tx: Transaction, order: Order, attempt: PaymentAttempt, kind: DecisionKind, money: Money | None, detail: str
+    tx: Transaction, order: Order, attempt: PaymentAttempt, wrong: _Wrong, *, seen_due: datetime | None
 ) -> None:
-    """Money moved, but not what was asked for: recorded, not applied, put before a person."""
-    if attempt.status == AttemptStatus.MISMATCHED:
-        attempt.settle_due(None, seen=attempt.due_at)
-        return
-    _answered(tx, order, attempt, detail)
-    attempt.error = detail[:255]
-    if money is not None and money.amount_minor > 0:
-        attempt.captured_minor, attempt.captured_currency = money.amount_minor, money.currency
-        ledger.post_unapplied(tx, attempt, money)
-    attempt.move_to(AttemptStatus.MISMATCHED, tx.act, why=detail)
-    attempt.settle_due(None, seen=attempt.due_at)
+    """Not what was asked for: what came is recorded, not applied, and a person is asked; again, if they had it asked
+    again."""
+    _answered(tx, order, attempt, wrong.detail, but=wrong.kind)
+    attempt.error = wrong.detail[:255]
+    if wrong.money is not None and wrong.money.amount_minor > 0:
+        attempt.captured_minor, attempt.captured_currency = wrong.money.amount_minor, wrong.money.currency
+        ledger.post_unapplied(tx, attempt, wrong.money)
+    attempt.move_to(AttemptStatus.MISMATCHED, tx.act, why=wrong.detail)
+    attempt.settle_due(None, seen=seen_due)
     open_decision(
         tx,
-        kind,
+        wrong.kind,
         subject_id=attempt.id,
         order=order,
-        money=money or attempt.amount,
-        detail=detail,
-        suggested=DecisionAction.REFUND if attempt.captured_minor else DecisionAction.IGNORE,
+        money=wrong.money or attempt.amount,
+        detail=wrong.detail,
+        suggested=DecisionAction.REFUND if attempt.captured_minor else DecisionAction.EXTEND,
     )
     tx.touched_order(order.user_id, order.workspace_id)
     _log.error(
-        "money does not match", action="verify.mismatch", kind=kind.value, attempt_id=attempt.id, order_id=order.id
+        "money does not match",
+        action="verify.mismatch",
+        kind=wrong.kind.value,
+        attempt_id=attempt.id,
+        order_id=order.id,
     )

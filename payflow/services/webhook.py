@@ -12,7 +12,6 @@ from payflow.core.clock import Clock
 from payflow.core.errors import NotFound
 from payflow.core.identifiers import new_id
 from payflow.core.polling import INBOX_BACKOFF
-from payflow.core.states import AttemptStatus
 from payflow.gateways.base import DisputeHint, Gateway, HintKind, WebhookHint
 from payflow.models.payment import PaymentAttempt
 from payflow.models.webhook_event import WebhookEvent
@@ -135,7 +134,7 @@ def _match(tx: Transaction, event: WebhookEvent) -> PaymentAttempt | None:
         return None
     _handled(event, tx.act.at, "matched")
     same_money = event.transaction_id in (None, attempt.gateway_transaction_id)
-    if attempt.status == AttemptStatus.MISMATCHED or (attempt.status == AttemptStatus.SUCCEEDED and same_money):
+    if attempt.captured_minor and same_money:
         return None
     tx.ask(PaymentAttempt, attempt.id, tx.act.at)
     return attempt

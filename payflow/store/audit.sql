@@ -126,9 +126,9 @@ GROUP BY place HAVING SUM(value) <> 0
 SELECT a.id FROM payment_attempts a JOIN payments p ON p.id = a.payment_id
 WHERE (a.status = 'mismatched'
   OR a.captured_minor > CASE WHEN a.application = 'applied' THEN p.amount_minor ELSE 0 END)
-AND NOT EXISTS (SELECT 1 FROM refunds r WHERE r.attempt_id = a.id AND r.payment_id = p.id AND r.source = 'surplus'
-  AND r.status <> 'failed'
-  AND r.amount_minor = a.captured_minor - CASE WHEN a.application = 'applied' THEN p.amount_minor ELSE 0 END)
+AND (a.captured_minor = 0 OR a.captured_minor - CASE WHEN a.application = 'applied' THEN p.amount_minor ELSE 0 END <> (
+  SELECT COALESCE(SUM(r.amount_minor), 0) FROM refunds r
+  WHERE r.attempt_id = a.id AND r.payment_id = p.id AND r.source = 'surplus' AND r.status <> 'failed'))
 AND NOT EXISTS (SELECT 1 FROM decisions d LEFT JOIN refunds r ON r.id = d.subject_id
   WHERE d.order_id = a.order_id AND (d.resolved_at IS NULL OR d.action <> 'refund') AND (
   (d.subject_id = a.id AND d.kind IN ('overpaid', 'duplicate_payment'))
@@ -179,7 +179,7 @@ UNION ALL SELECT id FROM webhook_deliveries WHERE due_at > :never
 UNION ALL SELECT id FROM reconciliation_slices WHERE due_at > :never
 
 -- @I19 nothing is overdue by more than the target (but outbound webhooks and reconciliation may wait their turn)
-SELECT id FROM payment_attempts WHERE due_at < :overdue AND status <> 'mismatched'
+SELECT id FROM payment_attempts WHERE due_at < :overdue
 UNION ALL SELECT id FROM refunds WHERE due_at < :overdue
 UNION ALL SELECT id FROM orders WHERE due_at < :overdue
 UNION ALL SELECT id FROM outbox_events WHERE due_at < :overdue

@@ -213,13 +213,15 @@ def test_verify_that_tells_nothing_changes_nothing(house: House, fault: str, par
 
 
 def test_answer_about_another_reference_is_never_success(house: House) -> None:
-    """The answer speaks of somebody else's transaction: a person looks at it, nothing is paid."""
+    """The answer speaks of somebody else's transaction: nothing is paid by it, and it is asked again."""
     order_id, reference = house.initiated()
     house.pay(reference)
     house.fault("wrong_reference", operation="verify")
     house.ask(reference)
     assert house.statuses(order_id) == ("processing", "processing", {"pending"})
-    assert [row.kind for row in house.rows(Decision)] == ["reference_mismatch"]
+    assert [(one.status, one.tries) for one in house.attempts(order_id)] == [("initiated", 1)]
+    house.later(10)
+    assert house.statuses(order_id) == ("completed", "success", {"confirmed"})
 
 
 def test_success_after_a_decline_on_the_same_page_completes_the_order(house: House) -> None:

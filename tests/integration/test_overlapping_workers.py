@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
 
-from payflow.core.errors import GatewayRejected
+from payflow.core.errors import AnswerNotUnderstood, GatewayRejected
 from payflow.gateways.base import Outcome, Verification
 from payflow.models.payment import PaymentAttempt
 from payflow.models.refund import Refund, RefundReason
@@ -113,14 +113,15 @@ def test_a_page_that_opens_after_the_cancellation_leaves_the_try_closed(house: H
 
 
 def test_an_answer_about_another_reference_pays_nothing(house: House) -> None:
-    """Whatever an adapter lets through: success of somebody else's payment is put before a person."""
+    """Whatever an adapter lets through: success of somebody else's payment is no answer to our question."""
     order_id, _ = house.initiated()
     (attempt,) = house.attempts(order_id)
     answer = Verification(Outcome.SUCCEEDED, "SOMEBODY-ELSE", amount=attempt.amount, transaction_id="1")
     store = partial(house.container.gateway_calls._store_answer, attempt_id=attempt.id, answer=answer)
-    house.container.units.run(partial(store, seen_due=attempt.due_at))
+    with pytest.raises(AnswerNotUnderstood):
+        house.container.units.run(partial(store, seen_due=attempt.due_at))
     assert house.statuses(order_id)[:2] == ("processing", "processing")
-    assert [(one.status, one.captured_minor) for one in house.attempts(order_id)] == [("mismatched", 0)]
+    assert [(one.status, one.captured_minor) for one in house.attempts(order_id)] == [("initiated", 0)]
 
 
 @pytest.mark.usefixtures("sound_in_the_end")

@@ -38,7 +38,7 @@ def test_a_transaction_of_another_try_is_put_before_a_person_and_stops_no_neighb
     house.later(20)
     assert house.statuses(neighbour)[0] == "completed"
     assert house.statuses(order_id)[0] == "processing"
-    assert questions(house) == [("reference_mismatch", "ignore")]
+    assert questions(house) == [("reference_mismatch", "extend")]
 
 
 def test_a_transaction_of_another_try_does_not_stop_the_expiry_of_others(house: House) -> None:

@@ -133,13 +133,6 @@ def a_question_about_a_paid_try_overdue(world: World, session: Session) -> str:
     return put(session, PaymentAttempt, world.attempts[world.paid].id, due_at=late)
 
 
-@excuses("I19")
-def a_try_that_is_never_asked_about(world: World, session: Session) -> str:
-    """Its money is before a person."""
-    late = world.house.clock.now() - timedelta(hours=1)
-    return put(session, PaymentAttempt, world.attempts[world.odd].id, due_at=late)
-
-
 @excuses("I19", WebhookDelivery)
 @excuses("I19", ReconciliationSlice)
 def work_that_waits_its_turn(world: World, session: Session, model: type[Base]) -> str:
