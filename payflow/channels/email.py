@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import smtplib
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -17,9 +19,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, TemplateError, s
 
 from payflow.channels import in_app
 from payflow.channels.languages import ENGLISH, say
+from payflow.channels.lines import cut_at
 from payflow.core.errors import ConfigurationError, DeliveryError, PayflowError
 
 TIMEOUT_SECONDS = 15
+"""For each single answer; connection, TLS and greeting are three of them."""
+LETTER_SECONDS = 30
+"""For a whole letter, however many answers it takes. It is watched from the greeting on, so none lasts longer than
+those three first answers may."""
 _PAIR = "{name}: {value}"
 _DETAILS = {
     "order_number": "Order",
@@ -53,13 +60,13 @@ class EmailSender:
     the same Message-ID.
     """
 
-    def __init__(self, smtp_url: str, *, mail_from: str) -> None:
+    def __init__(self, smtp_url: str, *, mail_from: str, letter_seconds: float = LETTER_SECONDS) -> None:
         parts = urlsplit(smtp_url)
         if parts.scheme not in ("smtp", "smtps", "smtp+starttls") or not parts.hostname:
             raise ConfigurationError(
                 "PAYFLOW_SMTP_URL must look like smtp://user:password@host:port (or smtps, smtp+starttls)."
             )
-        self._parts, self._mail_from = parts, _sender(mail_from)
+        self._parts, self._mail_from, self._letter_seconds = parts, _sender(mail_from), letter_seconds
         self._templates = Environment(
             loader=PackageLoader("payflow.channels", "templates"),
             autoescape=select_autoescape(["html"]),
@@ -130,7 +137,7 @@ class EmailSender:
         message.set_content(letter.text)
         message.add_alternative(letter.html, subtype="html")
         try:
-            with self._connect() as server:
+            with self._line() as server:
                 server.send_message(message)
         except smtplib.SMTPRecipientsRefused as error:
             codes = [code for code, _ in error.recipients.values()]
@@ -143,17 +150,26 @@ class EmailSender:
         except (smtplib.SMTPException, OSError) as error:
             raise DeliveryError(f"The mail server could not be reached or said no ({type(error).__name__}).") from error
 
-    def _connect(self) -> smtplib.SMTP:
-        parts = self._parts
+    @contextmanager
+    def _line(self) -> Iterator[smtplib.SMTP]:
+        """A server that is ready for a letter. What it makes of our leave says nothing about the letter: that was its
+        own from the moment it answered 250 to DATA (RFC 5321, section 4.2.5)."""
+        ends_at, parts = time.monotonic() + self._letter_seconds, self._parts
         kind = smtplib.SMTP_SSL if parts.scheme == "smtps" else smtplib.SMTP
         server = kind(
             parts.hostname or "", parts.port or (465 if parts.scheme == "smtps" else 25), timeout=TIMEOUT_SECONDS
         )
-        if parts.scheme == "smtp+starttls":
-            server.starttls()
-        if parts.username:
-            server.login(unquote(parts.username), unquote(parts.password or ""))
-        return server
+        with cut_at(ends_at, server):
+            try:
+                if parts.scheme == "smtp+starttls":
+                    server.starttls()
+                if parts.username:
+                    server.login(unquote(parts.username), unquote(parts.password or ""))
+                yield server
+            finally:
+                with suppress(smtplib.SMTPException, OSError):
+                    server.quit()
+                server.close()
 
 
 def _one_address(recipient: str) -> str:

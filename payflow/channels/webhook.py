@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from standardwebhooks import Webhook
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
+from payflow.channels.lines import cut_at
 from payflow.core.destinations import Destination, UnfitDestination, is_public, read_destination
 from payflow.core.errors import DeliveryError
 
@@ -103,27 +103,24 @@ class WebhookSender:
     def _post(self, message: Message, deadline: float) -> tuple[int, str]:
         destination = read_destination(message.url, allow_private=self._allow_private)
         connection = self._connected(destination, self._addresses(destination), deadline)
-        cut = threading.Timer(max(0.0, deadline - time.monotonic()), _cut, (connection,))
-        cut.daemon = True
-        cut.start()
         try:
-            connection.timeout = _left(deadline)
-            connection.request(
-                "POST",
-                destination.target,
-                body=message.body.encode(),
-                headers=_headers(message, destination),
-                preload_content=False,
-                decode_content=False,
-            )
-            response = connection.getresponse()
-            try:
-                excerpt = response.read1(EXCERPT_BYTES).decode("utf-8", "replace")
-            except (HTTPError, HTTPException, OSError, ValueError):
-                excerpt = ""  # the status is what counts
-            return response.status, excerpt
+            with cut_at(deadline, connection):
+                connection.timeout = _left(deadline)
+                connection.request(
+                    "POST",
+                    destination.target,
+                    body=message.body.encode(),
+                    headers=_headers(message, destination),
+                    preload_content=False,
+                    decode_content=False,
+                )
+                response = connection.getresponse()
+                try:
+                    excerpt = response.read1(EXCERPT_BYTES).decode("utf-8", "replace")
+                except (HTTPError, HTTPException, OSError, ValueError):
+                    excerpt = ""  # the status is what counts
+                return response.status, excerpt
         finally:
-            cut.cancel()
             connection.close()
 
     def _addresses(self, destination: Destination) -> Sequence[str]:
@@ -186,16 +183,6 @@ def _left(deadline: float) -> float:
     if left <= 0:
         raise TimeoutError
     return left
-
-
-def _cut(connection: HTTPConnection) -> None:
-    """End a call whose time is over, however slowly its answer drips: whoever reads sees the line go dead."""
-    line = connection.sock
-    if line is not None:
-        try:
-            socket.socket.shutdown(line, socket.SHUT_RDWR)
-        except OSError:
-            return  # it was over already
 
 
 def _look_up(host: str, port: int) -> Sequence[str]:

@@ -14,6 +14,7 @@ from payflow import bus
 from payflow.channels.email import EmailSender, Letter
 from payflow.core.errors import ConfigurationError, DeliveryError
 from payflow.sandbox.app import RunningSandbox, SandboxConfig, start
+from tests.mail_servers import DROPPED, a_mail_server
 from tests.unit.test_in_app import payload
 
 SCRIPT = '<script>alert("x")</script>'
@@ -130,6 +131,25 @@ def test_refusal_of_the_server_says_whether_to_try_again(
     with pytest.raises(DeliveryError) as caught_error:
         sender.send(a_letter())
     assert caught_error.value.retryable is retryable
+
+
+@pytest.mark.parametrize("goodbye", ["421 too busy for that", "500 what?", "nonsense", DROPPED])
+def test_a_letter_that_was_taken_is_sent_however_the_server_takes_leave(goodbye: str) -> None:
+    """The letter is the server's once DATA was answered 250 (RFC 5321, section 4.2.5); QUIT decides nothing."""
+    with a_mail_server() as mail:
+        mail.at_quit = goodbye
+        EmailSender(mail.url, mail_from="a@b.example").send(a_letter())
+        assert mail.taken == {"<1@payflow>": 1}
+
+
+def test_a_server_that_speaks_slowly_is_left_when_the_letter_has_had_its_time() -> None:
+    """Each answer comes in time, but not all together: later, and nothing was taken."""
+    with a_mail_server() as mail:
+        mail.before_each = 0.3
+        with pytest.raises(DeliveryError) as caught_error:
+            EmailSender(mail.url, mail_from="a@b.example", letter_seconds=0.4).send(a_letter())
+        assert caught_error.value.retryable is True
+        assert mail.taken == {}
 
 
 def test_server_that_is_not_there_means_later() -> None:
