@@ -26,5 +26,5 @@ def deliver(self: PayflowTask, ids: list[str] | None = None) -> None:
     """Send letters; without ids, all that are due."""
     if ids is None:
         self.awake()
-    if self.container.notifications.deliver(ids) >= BATCH:
+    if self.container.notifications.deliver(ids):
         self.container.bells.ring("notifications.deliver")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from payflow.channels.languages import ENGLISH
@@ -31,6 +32,8 @@ class Draft:
     recipient: str
     event_type: str
     facts: Mapping[str, Any] | None
+    held_until: datetime
+    """The end of the claim on it: from then on another worker may have it in hand."""
     language: str = ENGLISH
     from_name: str | None = None
     reply_to: str | None = None
@@ -45,8 +48,8 @@ STANDS: Mapping[str, tuple[type[Any], Callable[[Any], bool]]] = {
 money that came in came in, whatever becomes of it."""
 
 
-def drafts(rows: Repositories, owed: Sequence[Notification]) -> list[Draft]:
-    """Letters as they would be written now, in the order of `owed`."""
+def drafts(rows: Repositories, owed: Sequence[Notification], *, held_until: datetime) -> list[Draft]:
+    """Letters as they would be written now, in the order of `owed`; they are claimed until `held_until`."""
     if not owed:
         return []
     events = {event.id: event for event in rows.many(OutboxEvent, sorted({one.event_id for one in owed}))}
@@ -62,6 +65,7 @@ def drafts(rows: Repositories, owed: Sequence[Notification]) -> list[Draft]:
                 one.recipient,
                 event.type,
                 _facts(event, order) if _stands(rows, event) else None,
+                held_until,
                 one.locale or ENGLISH,
                 seller.mail_from_name if seller else None,
                 seller.mail_reply_to if seller else None,

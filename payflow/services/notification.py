@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from datetime import datetime, timedelta
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from payflow import failpoints, logs
@@ -22,13 +24,23 @@ from payflow.services.delivery import deliveries_of
 from payflow.services.digest import DIGEST
 from payflow.services.letters import Draft, drafts
 from payflow.services.preferences import Reader, readers
-from payflow.services.side_by_side import SideBySide
+from payflow.services.side_by_side import SideBySide, safely
 from payflow.store import outgoing
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
 LEASE_SECONDS = 30
+"""Of events that are being fanned out."""
 BATCH = 64
+LETTERS_AT_ONCE = 4
+"""Of one task. A process has threads for sixteen, so as many tasks can keep a letter waiting for three others."""
+LETTER_LEASE_SECONDS = 240
+"""Longer than four letters may take one after another, at 45 s each (channels/email.py), with a minute to spare for
+names that are slow to look up and for the record."""
+RUN_SECONDS = 12
+"""So long a run takes up new letters; then it waits for what is under way, and ends below a task's time limit."""
+LOOK_SECONDS = 0.5
+"""How often it looks for more while the mail server keeps it waiting."""
 
 
 class NotificationService:
@@ -88,44 +100,42 @@ class NotificationService:
             rows.append(_message(event, Channel.EMAIL, address, reader, now=now, sent=False))
         return rows
 
-    def deliver(self, ids: Sequence[str] | None = None) -> int:
-        """Send letters (some, or all that are due); how many went out. Each stands alone; what is true no longer is
-        withdrawn."""
+    def deliver(self, ids: Sequence[str] | None = None) -> bool:
+        """Send letters that are due (some, or all), a few at once, each on record as soon as it is sent; True if it ran
+        out of time before it ran out of work. What is true no longer is withdrawn."""
         if self._email is None:
-            return 0
-        email = self._email
+            return False
+        ends_at = monotonic() + RUN_SECONDS
+        under_way: set[Future[PayflowError | None]] = set()
+        while True:
+            claimed: Sequence[Draft] = ()
+            has_time, places = monotonic() < ends_at, LETTERS_AT_ONCE - len(under_way)
+            if has_time and places:
+                claimed = self._units.run(partial(_claim, ids=ids, limit=places))
+                send = partial(self._deliver, self._email)
+                true = [draft for draft in claimed if draft.facts is not None]
+                under_way |= {self._side_by_side.begin("mail", send, draft) for draft in true}
+            if not under_way and not claimed:
+                return not has_time
+            over, under_way = wait(under_way, LOOK_SECONDS if has_time else None, FIRST_COMPLETED)
+            for one in over:
+                one.result()  # what it tells is on record; a thread that died ends the run
 
-        def claim(tx: Transaction) -> list[Draft]:
-            claimed = tx.claim(
-                Notification,
-                now=tx.act.at,
-                lease_seconds=LEASE_SECONDS,
-                limit=BATCH,
-                ids=ids,
-                where=(
-                    Notification.sent_at.is_(None),
-                    Notification.parked_at.is_(None),
-                    Notification.due_at.is_not(None),
-                ),
+    def _deliver(self, email: EmailSender, draft: Draft) -> None:
+        """Send one letter and write down what came of it, here in its own thread: nobody waits for its neighbours."""
+        if self._clock.now() >= draft.held_until:
+            _claim_over(draft)
+            return
+        error = safely(partial(_send, email), draft)
+        try:
+            self._units.run(partial(_record, draft=draft, error=error))
+        except PayflowError as problem:
+            _log.error(
+                "what became of a letter could not be stored",
+                action="notification.store_failed",
+                notification_id=draft.notification_id,
+                error=problem.detail,
             )
-            owed = tx.many(Notification, list(claimed))
-            found = drafts(tx, owed)
-            for row, draft in zip(owed, found, strict=True):
-                if draft.facts is None:
-                    _withdraw(tx, row)
-            return [draft for draft in found if draft.facts is not None]
-
-        letters = self._units.run(claim)
-        results = self._side_by_side.run("mail", partial(_send, email), letters)
-
-        def store(tx: Transaction) -> int:
-            sent = 0
-            rows = {row.id: row for row in tx.many(Notification, [one.notification_id for one in letters])}
-            for one, result in zip(letters, results, strict=True):
-                sent += _record(tx, rows[one.notification_id], result)
-            return sent
-
-        return self._units.run(store) if letters else 0
 
     def mark_read(self, caller: Caller, notification_id: str) -> None:
         """Mark one of the caller's in-app messages read; repeating is a no-op."""
@@ -147,6 +157,24 @@ class NotificationService:
             return tx.mark_all_read(caller.user_id, tx.act.at)
 
         return self._units.run(step, actor=caller.actor)
+
+
+def _claim(tx: Transaction, *, ids: Sequence[str] | None, limit: int) -> list[Draft]:
+    """Letters to send now; those without facts are withdrawn already."""
+    claimed = tx.claim(
+        Notification,
+        now=tx.act.at,
+        lease_seconds=LETTER_LEASE_SECONDS,
+        limit=limit,
+        ids=ids,
+        where=(Notification.sent_at.is_(None), Notification.parked_at.is_(None), Notification.due_at <= tx.act.at),
+    )
+    owed = tx.many(Notification, list(claimed))
+    found = drafts(tx, owed, held_until=tx.act.at + timedelta(seconds=LETTER_LEASE_SECONDS))
+    for row, draft in zip(owed, found, strict=True):
+        if draft.facts is None:
+            _withdraw(tx, row)
+    return found
 
 
 def _send(email: EmailSender, one: Draft) -> None:
@@ -209,16 +237,28 @@ def _withdraw(tx: Transaction, row: Notification) -> None:
     )
 
 
-def _record(tx: Transaction, row: Notification, result: PayflowError | None) -> int:
+def _claim_over(draft: Draft) -> None:
+    _log.warning(
+        "a letter's claim was over before it was dealt with",
+        action="notification.claim_over",
+        notification_id=draft.notification_id,
+    )
+
+
+def _record(tx: Transaction, *, draft: Draft, error: PayflowError | None) -> None:
+    """Write down how a letter fared, unless the claim on it has ended: then what stands there is the next holder's."""
+    row = tx.lock(Notification, draft.notification_id)
+    if row.claimed_until != draft.held_until:
+        _claim_over(draft)
+        return
     row.claimed_until = None
-    if result is None:
+    if error is None:
         row.sent_at, row.due_at, row.error, row.task = tx.act.at, None, None, tx.act.task
-        return 1
+        return
     row.tries += 1
-    row.error = result.detail[:255]
-    retryable = not isinstance(result, DeliveryError) or result.retryable
+    row.error = error.detail[:255]
+    retryable = not isinstance(error, DeliveryError) or error.retryable
     row.due_at = EMAIL_BACKOFF.next_at(row.tries, tx.act.at) if retryable else None
     if row.due_at is None:
         row.parked_at = tx.act.at
         _log.error("a letter could not be delivered", action="notification.parked", notification_id=row.id)
-    return 0

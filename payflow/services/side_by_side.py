@@ -34,14 +34,14 @@ class SideBySide:
         or another's."""
 
         if len(items) < 2:
-            return [_safe(call, item) for item in items]
+            return [safely(call, item) for item in items]
         return [future.result() for future in [self.begin(party, call, item) for item in items]]
 
     def begin(self, party: str, call: Callable[[A], R], item: A) -> Future[R | PayflowError]:
         """One call, begun as soon as the party's pool has a thread; for those who do not wait for all of a batch."""
 
         def safe() -> R | PayflowError:
-            return _safe(call, item)
+            return safely(call, item)
 
         return self._pool(party).submit(contextvars.copy_context().run, safe)
 
@@ -52,7 +52,8 @@ class SideBySide:
             return self._pools[party]
 
 
-def _safe(call: Callable[[A], R], item: A) -> R | PayflowError:
+def safely(call: Callable[[A], R], item: A) -> R | PayflowError:
+    """The call's result, or the error that prevented it: the caller's own, or one that stands for a bug of ours."""
     try:
         return call(item)
     except PayflowError as error:
