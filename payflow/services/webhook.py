@@ -9,13 +9,14 @@ from typing import Any
 
 from payflow import logs
 from payflow.core.clock import Clock
-from payflow.core.errors import NotFound
+from payflow.core.errors import NotFound, PayflowError
 from payflow.core.identifiers import new_id
 from payflow.core.polling import INBOX_BACKOFF
 from payflow.gateways.base import DisputeHint, Gateway, HintKind, WebhookHint
 from payflow.models.payment import PaymentAttempt
 from payflow.models.webhook_event import WebhookEvent
 from payflow.services.dispute import record_dispute
+from payflow.services.side_by_side import BUGS
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
@@ -59,14 +60,23 @@ class WebhookService:
         return self._units.run(step, actor=f"gateway:{gateway}")
 
     def process(self) -> Owed:
-        """Chain link: match the inbox with tries and refunds and make their questions due, once per event."""
+        """Chain link: match the inbox with tries and refunds and make their questions due, once per event.
+
+        What nobody can work in is undone by itself and stops no neighbour; a lost database undoes the whole batch.
+        """
 
         def step(tx: Transaction) -> Owed:
             claimed = tx.claim(WebhookEvent, now=tx.act.at, lease_seconds=PROCESS_LEASE_SECONDS, limit=BATCH)
             attempts: dict[str, list[tuple[str, str]]] = {}
             refunds: dict[str, list[tuple[str, str]]] = {}
             for event in tx.many(WebhookEvent, list(claimed)):
-                attempt = _match(tx, event)
+                try:
+                    with tx.savepoint():
+                        attempt = _match(tx, event)
+                        tx.flush()
+                except (PayflowError, *BUGS) as error:
+                    _poison(event, tx.act.at, error)
+                    continue
                 if attempt is None:
                     continue
                 if event.kind == HintKind.REFUND:
@@ -154,15 +164,34 @@ def _handled(event: WebhookEvent, at: datetime, outcome: str) -> None:
 
 def _unmatched(event: WebhookEvent, at: datetime) -> None:
     """Nobody knows the reference (yet): keep trying, then park it where people see it. Never dropped."""
-    event.tries += 1
     event.outcome = "unmatched"
-    due_at = INBOX_BACKOFF.next_at(event.tries, at)
-    if due_at is None:
-        event.parked_at = at
+    if not _look_again(event, at):
         _log.error(
             "a webhook fits no payment of ours",
             action="webhook.parked",
             webhook_event_id=event.id,
             gateway=event.gateway,
         )
-    event.claimed_until, event.due_at = None, due_at
+
+
+def _poison(event: WebhookEvent, at: datetime, error: Exception) -> None:
+    """Nobody can make anything of it: keep trying, for the fault may be ours and mended, then park it."""
+    if not _look_again(event, at):
+        event.outcome = "parked"
+    _log.error(
+        "a webhook could not be worked in",
+        action="webhook.poison",
+        webhook_event_id=event.id,
+        gateway=event.gateway,
+        error=type(error).__name__,
+        tries=event.tries,
+    )
+
+
+def _look_again(event: WebhookEvent, at: datetime) -> bool:
+    """Due again after a growing wait; False if that was so often enough, and it is parked."""
+    event.tries += 1
+    event.due_at, event.claimed_until = INBOX_BACKOFF.next_at(event.tries, at), None
+    if event.due_at is None:
+        event.parked_at = at
+    return event.due_at is not None

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random
@@ -90,12 +90,14 @@ class Transaction(Repositories):
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        """A part that may fail alone without undoing the rest. Raises RuleBroken if a constraint refused it."""
+        """A part that may fail alone without undoing the rest. Raises RuleBroken if the database refused its rows."""
         try:
             with self.session.begin_nested():
                 yield
         except IntegrityError as error:
             raise _refused(error) from None
+        except DataError as error:  # a value no column can hold; the driver's words would repeat it
+            raise RuleBroken(type(error.orig).__name__).with_traceback(error.__traceback__) from None
 
 
 class UnitOfWork:
