@@ -18,6 +18,7 @@ from payflow.services.audit import AuditService
 from payflow.services.booking import BookingService
 from payflow.services.delivery import DeliveryService
 from payflow.services.digest import DigestService
+from payflow.services.expiry import ExpiryService
 from payflow.services.gateway_calls import GatewayCalls
 from payflow.services.gateway_log import GatewayLog
 from payflow.services.health import HealthService
@@ -65,6 +66,7 @@ class Container:
     preferences: PreferenceService
     digests: DigestService
     gateway_calls: GatewayCalls
+    expiry: ExpiryService
     refund_calls: RefundCalls
     refund_adoption: RefundAdoption
     reconciliation: ReconciliationService
@@ -110,6 +112,16 @@ def build(
     orders = OrderService(units, clock, order_ttl_seconds=settings.order_ttl_seconds)
     refunds = RefundService(units, clock, gateways)
     adoption = RefundAdoption(units, clock, gateways, side_by_side)
+    gateway_calls = GatewayCalls(
+        units,
+        clock,
+        gateways,
+        routes,
+        side_by_side,
+        plans={name: PollPlan(one.poll_plan) for name, one in settings.gateways.items()},
+        public_url=settings.public_url,
+        is_live=settings.is_live,
+    )
     email = EmailSender(settings.smtp_url, mail_from=settings.mail_from) if settings.smtp_url else None
     sender = WebhookSender(allow_private=settings.webhook_allow_private)
     return Container(
@@ -138,16 +150,8 @@ def build(
         deliveries=DeliveryService(units, clock, sender, side_by_side),
         preferences=PreferenceService(units),
         digests=DigestService(units, send_to=settings.alert_to, every_seconds=settings.alert_every_seconds),
-        gateway_calls=GatewayCalls(
-            units,
-            clock,
-            gateways,
-            routes,
-            side_by_side,
-            plans={name: PollPlan(one.poll_plan) for name, one in settings.gateways.items()},
-            public_url=settings.public_url,
-            is_live=settings.is_live,
-        ),
+        gateway_calls=gateway_calls,
+        expiry=ExpiryService(units, gateway_calls),
         refund_calls=RefundCalls(units, clock, gateways, side_by_side),
         refund_adoption=adoption,
         reconciliation=ReconciliationService(units, clock, gateways, adoption, side_by_side),

@@ -39,7 +39,7 @@ def release(self: PayflowTask, order_ids: list[str] | None = None) -> None:
 def expire(self: PayflowTask) -> None:
     """End orders whose time is over, after asking their gateways."""
     self.awake()
-    order_ids = self.container.gateway_calls.expire()
+    order_ids = self.container.expiry.expire()
     if order_ids:
         pipelines.after_verify(order_ids)
     if len(order_ids) >= BATCH:

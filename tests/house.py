@@ -145,7 +145,7 @@ class House:
             "refunds.verify": house.refund_calls.verify,
             "bookings.confirm": house.bookings.confirm,
             "bookings.release": house.bookings.release,
-            "orders.expire": house.gateway_calls.expire,
+            "orders.expire": house.expiry.expire,
             "notifications.fan_out": house.notifications.fan_out,
             "notifications.deliver": house.notifications.deliver,
             "deliveries.send": house.deliveries.send,

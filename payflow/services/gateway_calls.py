@@ -31,7 +31,6 @@ from payflow.gateways.calls import About, concerning
 from payflow.models.access import User, Workspace
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
-from payflow.services.order import claim_orders, close_order
 from payflow.services.payment import (
     attempt_ref,
     fall_over,
@@ -42,7 +41,7 @@ from payflow.services.payment import (
 )
 from payflow.services.routing import Route, Routes
 from payflow.services.side_by_side import SideBySide
-from payflow.services.silence import tell_of_no_use, tell_of_silence
+from payflow.services.silence import tell_of_no_use
 from payflow.services.verification import apply_verification, fail_payment
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
@@ -79,7 +78,7 @@ class _Job(NamedTuple):
 
 
 class GatewayCalls:
-    """Initiation, verification and the question before an order expires."""
+    """Initiation, verification and the last question about an order whose time is over."""
 
     def __init__(
         self,
@@ -237,36 +236,19 @@ class GatewayCalls:
 
     # -- expiry --------------------------------------------------------------------------------------------------
 
-    def expire(self, order_ids: Sequence[str] | None = None) -> list[str]:
-        """End orders whose time is over, but ask the gateways first and have them end their pages: paid there is paid
-        here; no answer, not yet."""
-        if order_ids is None:
-            open_orders = Order.status.in_((OrderStatus.PENDING, OrderStatus.PROCESSING))
-            order_ids = claim_orders(self._units, open_orders, lease_seconds=CALL_LEASE_SECONDS)
-        for order_id in order_ids:
-            try:
-                for attempt in self._live_attempts(order_id):
-                    if attempt.called_at is not None and attempt.gateway in self._gateways:
-                        self._ask_last(attempt)
-                self._units.run(partial(_expire_one, order_id=order_id))
-            except PayflowError as error:
-                level = _log.warning if isinstance(error, GatewayError) else _log.error
-                level("an order cannot expire yet", action="orders.expire_later", order_id=order_id, error=error.detail)
-                self._units.run(partial(_expire_later, order_id=order_id))
-        return list(order_ids)
+    def ask_last(self, attempt: PaymentAttempt) -> None:
+        """Ask about a try whose order is over, have its page ended where that is still open, and store what is told.
 
-    def _ask_last(self, attempt: PaymentAttempt) -> None:
-        """Ask about a try whose order is over, and store what is told; raises what kept it from being told."""
-        question, ask = _question(attempt, is_over=True), partial(_ask, self._gateways[attempt.gateway])
+        Raises what kept it from being told: GatewayError, or what refused to store the answer.
+        """
+        gateway = self._gateways.get(attempt.gateway)
+        if gateway is None:
+            return
+        question, ask = _question(attempt, is_over=True), partial(_ask, gateway)
         (answer,) = self._side_by_side.run(attempt.gateway, ask, [question])
         if isinstance(answer, PayflowError):
             raise answer
         self._units.run(partial(self._store_answer, attempt_id=attempt.id, answer=answer, seen_due=attempt.due_at))
-
-    def _live_attempts(self, order_id: str) -> list[PaymentAttempt]:
-        with self._units.reading() as rows:
-            payment = rows.payment_of(order_id)
-            return [attempt for attempt in rows.attempts_of(payment.id) if attempt.is_live] if payment else []
 
     # -- shared --------------------------------------------------------------------------------------------------
 
@@ -387,30 +369,3 @@ def _put_off(tx: Transaction, *, attempt_id: str, error: PayflowError) -> None:
     attempt.due_at = GATEWAY_BACKOFF.next_at(attempt.tries, tx.act.at) or tx.act.at + timedelta(hours=1)
     if attempt.tries >= TRIES_UNTOLD:
         tell_of_no_use(tx, order, attempt, error.detail)
-
-
-def _expire_one(tx: Transaction, *, order_id: str) -> None:
-    order = tx.lock_order(order_id)
-    if order.status not in (OrderStatus.PENDING, OrderStatus.PROCESSING):
-        if order.status not in (OrderStatus.PAID, OrderStatus.REFUNDED, OrderStatus.COMPLETED):
-            order.settle_due(None, seen=order.due_at)
-        return
-    if tx.act.at < order.expires_at:
-        order.settle_due(order.expires_at, seen=order.due_at)
-        return
-    if tx.has_open_decision(order_id):
-        order.settle_due(tx.act.at + timedelta(hours=1), seen=order.due_at)
-        return
-    close_order(tx, order, OrderStatus.EXPIRED, why="not paid in time")
-    tx.publish(order.event(EventType.ORDER_EXPIRED, tx.act))
-
-
-def _expire_later(tx: Transaction, *, order_id: str) -> None:
-    order = tx.lock_order(order_id)
-    order.tries += 1
-    wait = GATEWAY_BACKOFF.next_at(order.tries, tx.act.at) or tx.act.at + timedelta(minutes=10)
-    order.settle_due(wait, seen=order.due_at)
-    payment = tx.payment_of(order_id)
-    for attempt in tx.attempts_of(payment.id) if payment and order.status == OrderStatus.PROCESSING else ():
-        if attempt.is_live:
-            tell_of_silence(tx, order, attempt)

@@ -283,7 +283,7 @@ def test_expiry_against_pay_never_loses_the_money(house: House) -> None:
     order_id, reference = house.initiated()
     house.clock.advance(1_801)
     house.pay(reference)
-    expire, verify = house.container.gateway_calls.expire, partial(house.container.gateway_calls.verify, "paystack")
+    expire, verify = house.container.expiry.expire, partial(house.container.gateway_calls.verify, "paystack")
     at_once(expire, verify, expire, verify, partial(expire, [order_id]), partial(expire, [order_id]))
     house.drain()
     assert_paid_once(house, order_id)

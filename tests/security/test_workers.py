@@ -57,7 +57,7 @@ def test_forged_task_messages_do_nothing(house: House) -> None:
         own.refund_adoption.adopt(gateway, [])
     own.bookings.confirm([unpaid, paid, "01900000-0000-7000-8000-000000000000"])
     own.bookings.release([unpaid, paid])
-    own.gateway_calls.expire()
+    own.expiry.expire()
     own.notifications.fan_out([unpaid, paid])
     own.notifications.deliver(messages)
     assert stand(house) == before

@@ -1,0 +1,80 @@
+"""Orders whose time is over: their gateways are asked first and have their pages ended, and only then do they expire.
+
+Paid there is paid here; no answer, not yet. The calls are gateway_calls.py's; what closes an order is order.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import partial
+
+from payflow import logs
+from payflow.core.errors import GatewayError, PayflowError
+from payflow.core.events import EventType
+from payflow.core.polling import GATEWAY_BACKOFF
+from payflow.core.states import OrderStatus
+from payflow.models.order import Order
+from payflow.models.payment import PaymentAttempt
+from payflow.services.gateway_calls import CALL_LEASE_SECONDS, GatewayCalls
+from payflow.services.order import claim_orders, close_order
+from payflow.services.silence import tell_of_silence
+from payflow.store.unit_of_work import Transaction, UnitOfWork
+
+_log = logs.get(__name__)
+
+
+class ExpiryService:
+    """Ends orders that were not paid in time."""
+
+    def __init__(self, units: UnitOfWork, calls: GatewayCalls) -> None:
+        self._units, self._calls = units, calls
+
+    def expire(self, order_ids: Sequence[str] | None = None) -> list[str]:
+        """End orders whose time is over, those that are due or those named, after asking their gateways; their ids."""
+        if order_ids is None:
+            open_orders = Order.status.in_((OrderStatus.PENDING, OrderStatus.PROCESSING))
+            order_ids = claim_orders(self._units, open_orders, lease_seconds=CALL_LEASE_SECONDS)
+        for order_id in order_ids:
+            try:
+                for attempt in self._live_attempts(order_id):
+                    if attempt.called_at is not None:
+                        self._calls.ask_last(attempt)
+                self._units.run(partial(_expire_one, order_id=order_id))
+            except PayflowError as error:
+                level = _log.warning if isinstance(error, GatewayError) else _log.error
+                level("an order cannot expire yet", action="orders.expire_later", order_id=order_id, error=error.detail)
+                self._units.run(partial(_expire_later, order_id=order_id))
+        return list(order_ids)
+
+    def _live_attempts(self, order_id: str) -> list[PaymentAttempt]:
+        with self._units.reading() as rows:
+            payment = rows.payment_of(order_id)
+            return [attempt for attempt in rows.attempts_of(payment.id) if attempt.is_live] if payment else []
+
+
+def _expire_one(tx: Transaction, *, order_id: str) -> None:
+    order = tx.lock_order(order_id)
+    if order.status not in (OrderStatus.PENDING, OrderStatus.PROCESSING):
+        if order.status not in (OrderStatus.PAID, OrderStatus.REFUNDED, OrderStatus.COMPLETED):
+            order.settle_due(None, seen=order.due_at)
+        return
+    if tx.act.at < order.expires_at:
+        order.settle_due(order.expires_at, seen=order.due_at)
+        return
+    if tx.has_open_decision(order_id):
+        order.settle_due(tx.act.at + timedelta(hours=1), seen=order.due_at)
+        return
+    close_order(tx, order, OrderStatus.EXPIRED, why="not paid in time")
+    tx.publish(order.event(EventType.ORDER_EXPIRED, tx.act))
+
+
+def _expire_later(tx: Transaction, *, order_id: str) -> None:
+    order = tx.lock_order(order_id)
+    order.tries += 1
+    wait = GATEWAY_BACKOFF.next_at(order.tries, tx.act.at) or tx.act.at + timedelta(minutes=10)
+    order.settle_due(wait, seen=order.due_at)
+    payment = tx.payment_of(order_id)
+    for attempt in tx.attempts_of(payment.id) if payment and order.status == OrderStatus.PROCESSING else ():
+        if attempt.is_live:
+            tell_of_silence(tx, order, attempt)
