@@ -168,5 +168,13 @@ class PaymentAttempt(Identified, Stateful, Owed, Base):
     def is_live(self) -> bool:
         return self.status in LIVE_ATTEMPT
 
+    def is_perhaps_paid(self, now: datetime) -> bool:
+        """Whether its gateway must tell its end before its order may end: it is live and the gateway may know of it, or
+        it was given up here while a customer has its page and the gateway owes an answer."""
+        if self.is_live:
+            return self.called_at is not None
+        is_owed = self.due_at is not None and (self.tries > 0 or self.due_at <= now)
+        return is_owed and self.authorization_url is not None
+
     def history_order_id(self) -> str | None:
         return self.order_id

@@ -5,7 +5,7 @@ Paid there is paid here; no answer, not yet. The calls are gateway_calls.py's; w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -16,7 +16,7 @@ from payflow.core.polling import GATEWAY_BACKOFF
 from payflow.core.states import OrderStatus
 from payflow.models.order import Order
 from payflow.models.payment import PaymentAttempt
-from payflow.services.gateway_calls import CALL_LEASE_SECONDS, GatewayCalls
+from payflow.services.gateway_calls import CALL_LEASE_SECONDS, GATEWAY_OFF, GatewayCalls
 from payflow.services.order import claim_orders, close_order
 from payflow.services.silence import tell_of_silence
 from payflow.store.unit_of_work import Transaction, UnitOfWork
@@ -36,21 +36,38 @@ class ExpiryService:
             open_orders = Order.status.in_((OrderStatus.PENDING, OrderStatus.PROCESSING))
             order_ids = claim_orders(self._units, open_orders, lease_seconds=CALL_LEASE_SECONDS)
         for order_id in order_ids:
+            untold = self._ask_last(order_id)
             try:
-                for attempt in self._live_attempts(order_id):
-                    if attempt.called_at is not None:
-                        self._calls.ask_last(attempt)
-                self._units.run(partial(_expire_one, order_id=order_id))
+                if untold:
+                    self._units.run(partial(_expire_later, order_id=order_id, untold=untold))
+                else:
+                    self._units.run(partial(_expire_one, order_id=order_id))
             except PayflowError as error:
-                level = _log.warning if isinstance(error, GatewayError) else _log.error
-                level("an order cannot expire yet", action="orders.expire_later", order_id=order_id, error=error.detail)
-                self._units.run(partial(_expire_later, order_id=order_id))
+                _say(order_id, error)
+                self._units.run(partial(_expire_later, order_id=order_id, untold={}))
         return list(order_ids)
 
-    def _live_attempts(self, order_id: str) -> list[PaymentAttempt]:
+    def _ask_last(self, order_id: str) -> dict[str, PayflowError]:
+        """Ask about each page of an order that may have been paid; the tries of which nothing was told, and why."""
+        untold: dict[str, PayflowError] = {}
+        for attempt in self._perhaps_paid(order_id):
+            try:
+                self._calls.ask_last(attempt)
+            except PayflowError as error:
+                _say(order_id, error)
+                untold[attempt.id] = error
+        return untold
+
+    def _perhaps_paid(self, order_id: str) -> list[PaymentAttempt]:
         with self._units.reading() as rows:
             payment = rows.payment_of(order_id)
-            return [attempt for attempt in rows.attempts_of(payment.id) if attempt.is_live] if payment else []
+            attempts = rows.attempts_of(payment.id) if payment else []
+        return [attempt for attempt in attempts if attempt.is_perhaps_paid(self._units.now())]
+
+
+def _say(order_id: str, error: PayflowError) -> None:
+    level = _log.warning if isinstance(error, GatewayError) else _log.error
+    level("an order cannot expire yet", action="orders.expire_later", order_id=order_id, error=error.detail)
 
 
 def _expire_one(tx: Transaction, *, order_id: str) -> None:
@@ -69,12 +86,14 @@ def _expire_one(tx: Transaction, *, order_id: str) -> None:
     tx.publish(order.event(EventType.ORDER_EXPIRED, tx.act))
 
 
-def _expire_later(tx: Transaction, *, order_id: str) -> None:
+def _expire_later(tx: Transaction, *, order_id: str, untold: Mapping[str, PayflowError]) -> None:
+    """Not yet: again with growing waits. `untold`: the tries of which nothing was told; a person hears of them after
+    a day."""
     order = tx.lock_order(order_id)
+    if order.status not in (OrderStatus.PENDING, OrderStatus.PROCESSING):
+        return  # another of its pages was paid, or it was ended meanwhile: what is owed then is on record
     order.tries += 1
     wait = GATEWAY_BACKOFF.next_at(order.tries, tx.act.at) or tx.act.at + timedelta(minutes=10)
     order.settle_due(wait, seen=order.due_at)
-    payment = tx.payment_of(order_id)
-    for attempt in tx.attempts_of(payment.id) if payment and order.status == OrderStatus.PROCESSING else ():
-        if attempt.is_live:
-            tell_of_silence(tx, order, attempt)
+    for attempt in tx.many(PaymentAttempt, list(untold)):
+        tell_of_silence(tx, order, attempt, is_off=untold[attempt.id].code == GATEWAY_OFF)

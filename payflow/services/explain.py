@@ -291,10 +291,10 @@ def _question(attempt: PaymentAttempt) -> str:
 
 def _unpaid_steps(record: OrderRecord, now: datetime) -> Iterator[Next]:
     order, is_over = record.order, now >= record.order.expires_at
-    live = next((attempt for attempt in record.attempts if attempt.is_live), None)
-    if is_over and order.tries and live:
-        asked = f"{live.gateway} is asked again"
-        yield Next(f"The order cannot expire, for {live.gateway} has not answered; {asked}.", order.due_at)
+    asked = [attempt for attempt in record.attempts if attempt.is_perhaps_paid(now)]
+    silent = " and ".join(sorted({one.gateway for one in asked if one.tries} or {one.gateway for one in asked}))
+    if is_over and order.tries and silent:
+        yield Next(f"The order cannot expire, for {silent} has not answered; {silent} is asked again.", order.due_at)
     elif any(one.resolved_at is None for one in record.decisions):
         yield Next("The order is held until the question is answered: it neither expires nor can be paid again.", None)
     elif order.status == OrderStatus.FAILED and is_over:

@@ -53,6 +53,7 @@ CALL_LEASE_SECONDS = 90
 """Longer than a command to a gateway may take: while it runs, nobody else sends it."""
 ASK_LEASE_SECONDS = 15
 """A question may be asked twice; after this long somebody else asks."""
+GATEWAY_OFF = "gateway_off"
 MAX_RENEWALS = 3
 TRIES_UNTOLD = 10
 """Answers about one try that cannot be stored, before a person is told of them (after a quarter of an hour)."""
@@ -239,11 +240,12 @@ class GatewayCalls:
     def ask_last(self, attempt: PaymentAttempt) -> None:
         """Ask about a try whose order is over, have its page ended where that is still open, and store what is told.
 
-        Raises what kept it from being told: GatewayError, or what refused to store the answer.
+        Raises what kept it from being told: GatewayError (code `gateway_off` where the gateway is switched off: it is
+        as good as down), or what refused to store the answer.
         """
         gateway = self._gateways.get(attempt.gateway)
         if gateway is None:
-            return
+            raise GatewayUnavailable("The gateway is switched off.", gateway=attempt.gateway, code=GATEWAY_OFF)
         question, ask = _question(attempt, is_over=True), partial(_ask, gateway)
         (answer,) = self._side_by_side.run(attempt.gateway, ask, [question])
         if isinstance(answer, PayflowError):

@@ -13,22 +13,30 @@ from payflow.store.unit_of_work import Transaction
 _log = logs.get(__name__)
 
 
-def tell_of_silence(tx: Transaction, order: Order, attempt: PaymentAttempt) -> None:
-    """A gateway silent for a day is put before a person, again a day after the answer; it is asked on all the same."""
+def tell_of_silence(tx: Transaction, order: Order, attempt: PaymentAttempt, *, is_off: bool) -> None:
+    """A gateway silent for a day is put before a person, again a day after the answer; it is asked on all the same.
+
+    `is_off`: it is switched off, so it cannot even be asked.
+    """
     asked = tx.decision_of(DecisionKind.POLL_PLAN_EXHAUSTED, attempt.id)
     since = (asked.resolved_at if asked else None) or order.expires_at
     if tx.act.at < since + SILENCE:
         return
+    if is_off:
+        detail = f"{attempt.gateway} is switched off, so nobody can ask how this try ended: switch it on, or cancel."
+    else:
+        detail = f"{attempt.gateway} has not said for a day how this try ended; it is asked on."
     is_news = open_decision(
         tx,
         DecisionKind.POLL_PLAN_EXHAUSTED,
         subject_id=attempt.id,
         order=order,
         money=attempt.amount,
-        detail=f"{attempt.gateway} has not said for a day how this try ended; it is asked on.",
+        detail=detail,
         suggested=DecisionAction.EXTEND,
     )
     if is_news:
+        attempt.tries = attempt.tries or 1  # its next answer is the one this question waits for, and closes it
         _log.error(
             "a gateway is silent about an order that is over",
             action="orders.gateway_silent",

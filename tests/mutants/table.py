@@ -300,17 +300,17 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "expiry asks first",
         "an order expires without a look at the gateway",
-        "payflow/services/expiry.py",
-        "if attempt.called_at is not None:",
-        "if attempt.called_at is None:",
+        "payflow/models/payment.py",
+        "return self.called_at is not None",
+        "return self.called_at is None",
         (f"{OVERLAP}an_order_does_not_expire_before_its_gateway_was_asked",),
     ),
     Mutant(
         "no answer, no expiry",
         "an order expires although its gateway cannot be asked",
         "payflow/services/expiry.py",
-        "self._units.run(partial(_expire_later, order_id=order_id))",
-        "self._units.run(partial(_expire_one, order_id=order_id))",
+        "if untold:",
+        "if untold is None:",
         (f"{JOURNEYS}an_order_does_not_expire_while_its_gateway_is_down",),
     ),
     # -- who may speak ---------------------------------------------------------------------------------------------
