@@ -13,7 +13,7 @@ from payflow.core.clock import Clock
 from payflow.core.errors import Conflict, InvalidInput
 from payflow.core.identifiers import attempt_reference
 from payflow.core.money import Money
-from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus
+from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus, RefundStatus
 from payflow.core.web_addresses import is_allowed_return_url
 from payflow.gateways.base import AttemptRef, InitiateRequest
 from payflow.models.access import User, Workspace
@@ -133,13 +133,18 @@ class PaymentService:
         )
 
     def complete_refund(self, refund_id: str, *, actor: str) -> None:
-        """Record that a refund reached the customer; repeating is a no-op."""
+        """Record that a refund reached the customer; repeating is a no-op.
+
+        Raises Conflict `went_back_otherwise` for one that had failed and whose money is not there for it any more.
+        """
 
         def step(tx: Transaction) -> None:
             known = tx.get(Refund, refund_id)
             tx.lock_order(known.order_id)
-            tx.lock(Payment, known.payment_id)
-            refunds.complete_refund(tx, tx.lock(Refund, refund_id))
+            payment, refund = tx.lock(Payment, known.payment_id), tx.lock(Refund, refund_id)
+            if refund.status == RefundStatus.FAILED:
+                _check_still_held(tx, payment, refund)
+            refunds.complete_refund(tx, refund)
 
         self._units.run(step, actor=actor)
 
@@ -226,6 +231,14 @@ def ask_now(tx: Transaction, attempt: PaymentAttempt) -> None:
     tx.ask(PaymentAttempt, attempt.id, tx.act.at)
     link = "initiate" if attempt.status in (AttemptStatus.CREATED, AttemptStatus.UNKNOWN) else "verify"
     tx.ring(f"payments.{link}:{attempt.gateway}")
+
+
+def _check_still_held(tx: Transaction, payment: Payment, refund: Refund) -> None:
+    """A refund that had failed gave its money free: another refund or the customer's bank may have taken it since."""
+    attempt = tx.get(PaymentAttempt, refund.attempt_id)
+    left = refunds.unreserved_minor(payment, attempt, is_surplus=refund.is_surplus)
+    if refund.amount_minor > left or tx.is_disputed(payment.id):
+        raise Conflict("The money of this refund went back another way.", code="went_back_otherwise")
 
 
 def _check_payable(tx: Transaction, order: Order, payment: Payment | None) -> None:
