@@ -105,3 +105,33 @@ def test_a_refund_that_waits_when_the_dispute_is_lost_has_failed(house: House, *
     desk.resolve(OPERATOR, asked.id, DecisionAction.IGNORE)
     with pytest.raises(Conflict):
         house.container.refunds.approve(OPERATOR, refund.id)
+
+
+@pytest.mark.parametrize("gateway", ["paystack", "stripe"])
+@pytest.mark.parametrize("is_through", [True, False])
+def test_a_chargeback_beside_a_refund_already_sent_is_booked_beside_it(
+    house: House, gateway: str, *, is_through: bool
+) -> None:
+    """Through or still on its way when the bank takes the rest: each is on the books once, and nothing more leaves."""
+    order_id = house.paid(ADA, house.booking(amount=AMOUNT), gateway=gateway)
+    payment, reference = house.payment_row(order_id), house.attempts(order_id)[0].reference
+    if not is_through:
+        house.fault("refund_slow", reference=reference, params={"seconds": 600})
+    house.container.refunds.request_refund(ADA, payment.id, amount_minor=100_000, reason=RefundReason.OTHER)
+    house.drain()
+    house.later(60)
+    assert [row.status for row in house.refunds(order_id)] == ["completed" if is_through else "processing"]
+    house.fault("dispute", reference=reference, params={"amount": AMOUNT - 100_000})
+    house.fault("dispute_resolve", reference=reference, params={"won": False})
+    for row in house.webhooks():
+        if "dispute" in str(row["event"]):
+            house.receive(row, gateway)
+    house.drain()
+    for _ in range(3):
+        house.later(600)
+    went = [(row.kind, row.amount_minor) for row in house.rows(LedgerPosting) if row.kind in ("refund", "dispute")]
+    assert sorted(went) == [("dispute", AMOUNT - 100_000), ("refund", 100_000)]
+    assert house.statuses(order_id) == ("completed", "success", {"confirmed"})
+    assert [row.status for row in house.refunds(order_id)] == ["completed"]
+    with pytest.raises(Conflict):
+        house.container.refunds.request_refund(ADA, payment.id, amount_minor=1_000, reason=RefundReason.OTHER)
