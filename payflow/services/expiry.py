@@ -11,13 +11,12 @@ from functools import partial
 
 from payflow import logs
 from payflow.core.errors import GatewayError, PayflowError
-from payflow.core.events import EventType
 from payflow.core.polling import GATEWAY_BACKOFF
 from payflow.core.states import OrderStatus
 from payflow.models.order import Order
 from payflow.models.payment import PaymentAttempt
 from payflow.services.gateway_calls import CALL_LEASE_SECONDS, GATEWAY_OFF, GatewayCalls
-from payflow.services.order import claim_orders, close_order
+from payflow.services.order import claim_orders, expire_order
 from payflow.services.silence import tell_of_silence
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
@@ -82,8 +81,7 @@ def _expire_one(tx: Transaction, *, order_id: str) -> None:
     if tx.has_open_decision(order_id):
         order.settle_due(tx.act.at + timedelta(hours=1), seen=order.due_at)
         return
-    close_order(tx, order, OrderStatus.EXPIRED, why="not paid in time")
-    tx.publish(order.event(EventType.ORDER_EXPIRED, tx.act))
+    expire_order(tx, order, why="not paid in time")
 
 
 def _expire_later(tx: Transaction, *, order_id: str, untold: Mapping[str, PayflowError]) -> None:

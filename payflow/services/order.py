@@ -110,6 +110,12 @@ def close_order(tx: Transaction, order: Order, status: OrderStatus, *, why: str)
     tx.touched_order(order.user_id, order.workspace_id)
 
 
+def expire_order(tx: Transaction, order: Order, *, why: str) -> None:
+    """End an order that was not paid in time, and tell it."""
+    close_order(tx, order, OrderStatus.EXPIRED, why=why)
+    tx.publish(order.event(EventType.ORDER_EXPIRED, tx.act))
+
+
 def remove_bookings(tx: Transaction, order: Order, booking_ids: set[str], *, why: str) -> None:
     """Take bookings off an unpaid order: priced anew while pending; cancelled when what is left costs nothing, or when
     it was tried before."""

@@ -15,7 +15,7 @@ from payflow.core.events import EventType
 from payflow.core.identifiers import new_id
 from payflow.core.money import Money
 from payflow.core.polling import PollPlan
-from payflow.core.states import AttemptStatus, BookingStatus, OrderStatus, PaymentStatus
+from payflow.core.states import AttemptStatus, OrderStatus, PaymentStatus
 from payflow.gateways.base import Outcome, Verification
 from payflow.models.access import Workspace
 from payflow.models.decision import DecisionAction, DecisionKind
@@ -24,6 +24,7 @@ from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.refund import RefundReason, RefundSource
 from payflow.services import ledger
 from payflow.services.decisions import close_decision, open_decision
+from payflow.services.late_money import decide_order, expire_if_late
 from payflow.services.refund import reserve
 from payflow.store.unit_of_work import Transaction
 
@@ -222,6 +223,7 @@ def complete_payment(
     if attempt.captured_minor:
         return
     _answered(tx, order, attempt, "the gateway says paid")
+    expire_if_late(tx, order)
     is_first = payment.captured_minor == 0
     attempt.captured_minor, attempt.captured_currency = money.amount_minor, money.currency
     attempt.application = "applied" if is_first else "surplus"
@@ -247,7 +249,7 @@ def complete_payment(
     excess = money - attempt.amount
     if excess.amount_minor:
         ledger.post_excess(tx, attempt, excess)
-    _decide_order(tx, order, payment, attempt)
+    decide_order(tx, order, payment, attempt)
     booking_ids = [item.booking_id for item in order.items]
     tx.publish(
         payment.event(
@@ -263,56 +265,6 @@ def complete_payment(
         _give_back_surplus(tx, order, payment, attempt, excess, DecisionKind.OVERPAID)
     if not was_current:  # the current try is the only one that can be live
         _close_other_attempts(tx, payment, attempt)
-
-
-def _decide_order(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt) -> None:
-    """The payment is a success; what the order makes of it depends on whether it was still waiting."""
-    if order.status in (OrderStatus.PROCESSING, OrderStatus.FAILED):
-        order.move_to(OrderStatus.PAID, tx.act, why="money verified")
-        order.owe_now(tx.act.at)
-        tx.ring("bookings.confirm")
-        return
-    workspace = tx.get(Workspace, order.workspace_id)
-    if order.status == OrderStatus.EXPIRED and workspace.late_payment == "accept" and _can_still_be_had(tx, order):
-        for item in order.items:
-            item.active = True
-        order.move_to(OrderStatus.PAID, tx.act, why="paid late; its slots were still free")
-        order.owe_now(tx.act.at)
-        tx.ring("bookings.confirm")
-        return
-    goes_back = workspace.late_payment != "decide" or order.status == OrderStatus.CANCELLED
-    open_decision(
-        tx,
-        DecisionKind.LATE_PAYMENT,
-        subject_id=attempt.id,
-        order=order,
-        money=attempt.amount,
-        detail=f"Money came after the order was {order.status}.",
-        suggested=DecisionAction.REFUND,
-        decided=DecisionAction.REFUND if goes_back else None,
-    )
-    if goes_back:
-        reserve(
-            tx,
-            payment,
-            order,
-            attempt_id=attempt.id,
-            amount_minor=payment.amount_minor,
-            source=RefundSource.POLICY,
-            reason=RefundReason.OTHER,
-            description=f"The payment came after the order was {order.status}.",
-        )
-
-
-def _can_still_be_had(tx: Transaction, order: Order) -> bool:
-    """Whether every booking of an expired order is still pending, on no other order, and its slot free."""
-    booking_ids = [item.booking_id for item in order.items]
-    if not booking_ids or tx.active_orders_of(booking_ids):
-        return False
-    return all(
-        booking.status == BookingStatus.PENDING and tx.slot_is_free(booking)
-        for booking in tx.lock_bookings(booking_ids)
-    )
 
 
 def _give_back_surplus(
