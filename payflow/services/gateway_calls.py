@@ -56,7 +56,7 @@ ASK_LEASE_SECONDS = 15
 GATEWAY_OFF = "gateway_off"
 MAX_RENEWALS = 3
 TRIES_UNTOLD = 10
-"""Answers about one try that cannot be stored, before a person is told of them (after a quarter of an hour)."""
+"""Answers about one try that cannot be understood or stored, before a person is told (after a quarter of an hour)."""
 
 AWAITS_INITIATE = (AttemptStatus.CREATED, AttemptStatus.UNKNOWN)
 AWAITS_VERIFY = (
@@ -232,6 +232,8 @@ class GatewayCalls:
             apply_verification(tx, order, payment, attempt, answer, plan=plan, is_live=self._is_live, seen_due=seen_due)
         elif isinstance(answer, GatewayError):
             _later(attempt, tx.act.at, answer)
+            if isinstance(answer, AnswerNotUnderstood) and attempt.tries >= TRIES_UNTOLD:
+                tell_of_no_use(tx, order, attempt, answer.detail)
         else:
             raise answer
 

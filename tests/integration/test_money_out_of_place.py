@@ -9,6 +9,8 @@ from functools import partial
 import pytest
 import requests
 
+from payflow.core.errors import AnswerNotUnderstood, PayflowError
+from payflow.core.gateways import NAMES
 from payflow.core.money import Money
 from payflow.gateways.base import InitiateRequest, Outcome, Verification
 from payflow.models.decision import Decision, DecisionAction
@@ -21,7 +23,7 @@ from tests.house import ADMIN, House
 from tests.soundness import audit
 
 
-def told(house: House, attempt: PaymentAttempt, answer: Verification) -> None:
+def told(house: House, attempt: PaymentAttempt, answer: Verification | PayflowError) -> None:
     """The gateway answers this about a try."""
     (now,) = [row for row in house.rows(PaymentAttempt) if row.id == attempt.id]
     store = house.container.gateway_calls._store_answer
@@ -120,20 +122,34 @@ def test_a_second_transaction_in_another_currency_goes_back_as_itself(house: Hou
 
 
 @pytest.mark.usefixtures("sound_in_the_end")
-def test_an_answer_about_another_reference_is_no_answer(house: House) -> None:
-    """Once: the next answer counts. Again and again: a person is told, and it is asked on."""
-    order_id, reference = house.initiated()
+@pytest.mark.parametrize("gateway", NAMES)
+def test_an_answer_about_another_reference_is_no_answer(house: House, gateway: str) -> None:
+    """Again and again: a person is told after ten, not after a day, and it is asked on; the next answer counts."""
+    order_id, reference = house.initiated(gateway=gateway)
     house.pay(reference)
     house.fault("wrong_reference", operation="verify", times=None)
     (attempt,) = house.attempts(order_id)
     while attempt.tries < TRIES_UNTOLD:
         assert (house.statuses(order_id)[0], questions(house)) == ("processing", [])
-        house.later(600)
+        house.later(120)
         (attempt,) = house.attempts(order_id)
     assert questions(house) == [("poll_plan_exhausted", "extend")]
     house.control("DELETE", "/sandbox/faults")
     house.later(600)
     assert house.statuses(order_id)[0] == "completed"
+    assert questions(house) == []
+
+
+def test_answers_that_cannot_be_understood_are_told_after_ten(house: House) -> None:
+    """Not after a day, as silence is; the first that can be understood closes the question."""
+    order_id, _ = house.initiated()
+    (attempt,) = house.attempts(order_id)
+    for _ in range(TRIES_UNTOLD - 1):
+        told(house, attempt, AnswerNotUnderstood("No status in it.", gateway="paystack"))
+    assert questions(house) == []
+    told(house, attempt, AnswerNotUnderstood("No status in it.", gateway="paystack"))
+    assert questions(house) == [("poll_plan_exhausted", "extend")]
+    told(house, attempt, paid(attempt))
     assert questions(house) == []
 
 
