@@ -15,7 +15,7 @@ from payflow.services.decisions import let_expire, told_before
 from payflow.services.differences import settle
 from payflow.services.payment import ask_now
 from payflow.services.refund import reserve, unreserved_minor
-from payflow.services.refund_calls import send_again
+from payflow.services.refund_answers import send_again
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)

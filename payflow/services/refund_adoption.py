@@ -25,7 +25,7 @@ from payflow.models.webhook_event import WebhookEvent
 from payflow.services.decisions import close_decision, open_decision
 from payflow.services.payment import attempt_ref, lock_attempt
 from payflow.services.refund import reserve, unreserved_minor
-from payflow.services.refund_calls import apply_refund_result, count_as_made, is_made_by_hand
+from payflow.services.refund_answers import apply_refund_result, count_as_made, is_made_by_hand
 from payflow.services.side_by_side import SideBySide
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 

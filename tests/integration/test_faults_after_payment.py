@@ -13,7 +13,7 @@ from payflow.models.notification import Notification
 from payflow.models.outbox import OutboxEvent
 from payflow.models.refund import Refund, RefundReason
 from payflow.services.access import Caller
-from payflow.services.refund_calls import REQUEST_MAY_LIVE_SECONDS
+from payflow.services.refund_answers import REQUEST_MAY_LIVE_SECONDS
 from tests.dying import worker_killed_in
 from tests.house import ADA, BEN, SECRET, House
 from tests.integration.test_faults_at_the_gateway import IT_HAPPENED, signed

@@ -12,7 +12,7 @@ from payflow.models.decision import Decision, DecisionAction, DecisionKind
 from payflow.models.payment import Payment
 from payflow.models.refund import Refund, RefundReason
 from payflow.services.decision_desk import DecisionDesk
-from payflow.services.refund_calls import REQUEST_MAY_LIVE_SECONDS, apply_refund_result
+from payflow.services.refund_answers import REQUEST_MAY_LIVE_SECONDS, apply_refund_result
 from payflow.store.unit_of_work import Transaction
 from tests.house import ADA, ADMIN, OPERATOR, WORKSPACE, House
 

@@ -190,8 +190,8 @@ MUTANTS: tuple[Mutant, ...] = (
         "a refund is repeated only when the first cannot be alive",
         "the ten minutes' wait",
         "payflow/services/refund_calls.py",
-        "grace_over = submitted_before is not None and tx.act.at >= submitted_before + bound",
-        "grace_over = submitted_before is not None and bool(bound)",
+        "grace_over = submitted_before is not None and tx.act.at >= may_arrive_until(submitted_before)",
+        "grace_over = submitted_before is not None",
         (f"{AFTERWARDS}refund_that_may_have_arrived_is_sent_again_only_when_it_cannot_be_alive",),
     ),
     Mutant(

@@ -21,7 +21,7 @@ from payflow.container import Container, build
 from payflow.core.clock import SystemClock
 from payflow.core.polling import Schedule
 from payflow.gateways.base import Gateway, RefundResult
-from payflow.services import delivery, notification, refund_calls
+from payflow.services import delivery, notification, refund_answers
 from payflow.services.refund_adoption import RefundAdoption
 from payflow.services.refund_calls import RefundCalls
 from payflow.services.sweep import SweepService
@@ -65,7 +65,7 @@ def _acknowledge_early() -> None:
         task.acks_late = False
 
 
-refund_calls.REQUEST_MAY_LIVE_SECONDS = 30
+refund_answers.REQUEST_MAY_LIVE_SECONDS = 30
 notification.LETTER_LEASE_SECONDS = 30
 delivery.WEBHOOK_SCHEDULE = Schedule((2, 2, 3, 3, 5, 5, 10, 10, 30))
 skew = os.environ.get(SKEW, "")
