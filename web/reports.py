@@ -6,7 +6,7 @@ from flask import Response
 
 from payflow.core.errors import Forbidden
 from payflow.store.queries import Visibility
-from web import schemas
+from web import report_schemas as schemas
 from web.answers import answer
 from web.bodies import ById, DifferenceQuery, PageQuery, Remark, SummaryQuery
 from web.context import caller, web

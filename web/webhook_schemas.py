@@ -1,4 +1,4 @@
-"""What clients get about outbound webhooks: endpoints and deliveries. As web/schemas.py, which has all other shapes."""
+"""What clients get about outbound webhooks: endpoints and deliveries. As web/schemas.py says."""
 
 from __future__ import annotations
 
