@@ -1,4 +1,4 @@
-"""Flutterwave v3 (Standard): its routes and rules; its words are in flutterwave_reading, its webhooks beside.
+"""Flutterwave v3 (Standard): its routes and rules. What it is sent, its words and its webhooks have files beside.
 
 Source: Flutterwave v3 docs and API reference (Flutterwave Standard, Transactions, Refunds, Common errors) unless a line
 says otherwise. v4 is another API. Nothing is idempotent; our own refund id travels in `comments`. One `tx_ref` may own
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, final
 
 from payflow import logs
@@ -36,6 +36,7 @@ from payflow.gateways.base import (
     Window,
 )
 from payflow.gateways.calls import Answer, Call, Dialect, TransportOptions, path_part
+from payflow.gateways.flutterwave_form import days_since, page_body, refund_body, whole_days
 from payflow.gateways.flutterwave_reading import (
     CURRENCIES,
     MINIMUM_REFUND,
@@ -46,14 +47,11 @@ from payflow.gateways.flutterwave_reading import (
     read_error,
     read_refund,
     read_transaction,
-    refund_note,
-    whole_days,
 )
 from payflow.gateways.flutterwave_webhook import WebhookKeys, known_reference, read_webhook
 from payflow.gateways.redaction import redact_text
 from payflow.gateways.transport import Transport
 
-_LONGEST_SESSION_MINUTES = 1_440
 _REFUND_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 _MOST_PAGES = 100
 
@@ -126,21 +124,7 @@ class FlutterwaveGateway(Gateway):
         After OutcomeUnknown nobody can tell whether a link exists, so a new reference is used and both are asked after.
         """
         self.check(request)
-        body: dict[str, Any] = {
-            "tx_ref": request.reference,
-            "amount": request.amount.to_major(),
-            "currency": request.amount.currency,
-            "redirect_url": request.callback_url,
-            "customer": {"email": request.customer_email, "name": request.customer_name},
-            "customizations": {"description": request.description},
-        }
-        if request.payment_method is not None:
-            body["payment_options"] = request.payment_method
-        if request.metadata:
-            body["meta"] = dict(request.metadata)
-        if request.expires_at is not None:
-            minutes = -(-(request.expires_at - self._clock.now()) // timedelta(minutes=1))
-            body["session_duration"] = min(max(minutes, 1), _LONGEST_SESSION_MINUTES)
+        body = page_body(request, now=self._clock.now())
         answer = self._transport.call(Call("initiate", "POST", "/payments", "/payments", is_question=False, json=body))
         url = self._data(answer, "initiate").get("link")
         if not isinstance(url, str) or not url.startswith("https://" if self._transport.is_encrypted else "http"):
@@ -191,12 +175,7 @@ class FlutterwaveGateway(Gateway):
             raise InvalidInput("A refund id is made of letters, digits and hyphens.", pointer="/refund_id")
         self.check_refund(request.amount)
         owner = request.attempt.transaction_id or self._transaction(request.attempt).transaction_id or ""
-        body: dict[str, Any] = {
-            "amount": request.amount.to_major(),
-            "comments": refund_note(request.refund_id),
-        }
-        if self._webhook_url is not None:
-            body["callbackurl"] = self._webhook_url
+        body = refund_body(request, told_at=self._webhook_url)
         path = f"/transactions/{path_part(owner)}/refund"
         answer = self._transport.call(
             Call("refund", "POST", path, "/transactions/{id}/refund", is_question=False, json=body)
@@ -230,7 +209,7 @@ class FlutterwaveGateway(Gateway):
         """
         known = self._transaction(attempt)
         currency = known.amount.currency if known.amount else attempt.amount.currency
-        days = self._days_since(known.paid_at, margin_days=1) if known.paid_at else {}
+        days = days_since(known.paid_at, now=self._clock.now(), margin_days=1) if known.paid_at else {}
         return [
             self._refund(row, currency, "list_refunds", answer)
             for row, answer in self._rows("list_refunds", "/refunds", days)
@@ -290,7 +269,7 @@ class FlutterwaveGateway(Gateway):
 
     def _other_tries(self, told: Verification) -> list[Verification]:
         """The reference's other transactions, oldest first; what the list calls paid is asked for by its own id."""
-        query = self._days_since(told.paid_at, margin_days=30) | {"tx_ref": told.reference}
+        query = days_since(told.paid_at, now=self._clock.now(), margin_days=30) | {"tx_ref": told.reference}
         try:
             others = [
                 self._verification(row, "list_transactions", answer)
@@ -312,13 +291,6 @@ class FlutterwaveGateway(Gateway):
                 error=error.code,
             )
             return []
-
-    def _days_since(self, since: datetime | None, *, margin_days: int) -> dict[str, str]:
-        """`from` and `to`, YYYY-MM-DD, wide enough for any time zone. Both are required of a list of transactions."""
-        now = self._clock.now()
-        start = min(since or now - timedelta(days=365), now) - timedelta(days=margin_days)
-        end = max(since or now, now) + timedelta(days=1)
-        return {"from": f"{start:%Y-%m-%d}", "to": f"{end:%Y-%m-%d}"}
 
     def _rows(self, operation: str, path: str, query: Mapping[str, str]) -> list[tuple[dict[str, Any], Answer]]:
         """Every row of a paged list, each once, all or nothing: all there were when its first page was read."""

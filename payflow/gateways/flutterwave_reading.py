@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import timedelta
 from decimal import ROUND_CEILING, Decimal
 from types import MappingProxyType
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from payflow.core.errors import InvalidInput
 from payflow.core.money import Money, exponent
 from payflow.gateways.answers import moment, parse_object, text_id
-from payflow.gateways.base import Outcome, RefundResult, Verification, Window
+from payflow.gateways.base import Outcome, RefundResult, Verification
 from payflow.gateways.calls import ErrorWords
 from payflow.gateways.redaction import redact_object, redact_text
 
@@ -79,7 +78,6 @@ _ERRORS: tuple[tuple[tuple[str, ...], str], ...] = (
 """Words that tell refusals apart: there are no codes, and only the first sentence is published."""
 
 _TRY_LATER_SECONDS = MappingProxyType({"insufficient_balance": 3_600})
-_ZONES = timedelta(hours=2)
 _NOTE = re.compile(r"payflow refund ([A-Za-z0-9-]+)")
 _AMOUNT = re.compile(r"[0-9]{1,30}(\.[0-9]{1,10})?")
 
@@ -184,12 +182,6 @@ def page_info(body: Mapping[str, Any]) -> Mapping[str, Any]:
     meta = body.get("meta")
     info = meta.get("page_info") if isinstance(meta, dict) else None
     return info if isinstance(info, dict) else {}
-
-
-def whole_days(window: Window) -> dict[str, str]:
-    """`from` and `to`, both included. Which zone's days they are is not published: two hours more at each end."""
-    start, end = window.since - _ZONES, window.until + _ZONES
-    return {"from": f"{start:%Y-%m-%d}", "to": f"{end:%Y-%m-%d}"}
 
 
 def read_error(_status: int, body: Mapping[str, Any]) -> ErrorWords:
