@@ -1,4 +1,4 @@
-"""Stripe: Checkout Sessions and refunds. Its words, amounts and webhooks have files of their own.
+"""Stripe: Checkout Sessions and refunds. Its words, amounts, answers and webhooks have files of their own.
 
 Source: Stripe API reference (Checkout Sessions, Refunds, Idempotent requests) and the official
 Python library unless a line says otherwise. A session is found by its own id, a payment by its payment intent; both
@@ -8,9 +8,9 @@ carry our reference. Every command carries an idempotency key, so repeating one 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 from payflow import logs
 from payflow.core.clock import Clock
@@ -35,27 +35,19 @@ from payflow.gateways.base import (
     Window,
 )
 from payflow.gateways.calls import Answer, Call, Dialect, TransportOptions, path_part
-from payflow.gateways.redaction import redact_object, redact_text
-from payflow.gateways.stripe_amounts import CURRENCIES, check_charge, from_wire, to_wire
+from payflow.gateways.redaction import redact_text
+from payflow.gateways.stripe_amounts import CURRENCIES, check_charge, to_wire
 from payflow.gateways.stripe_form import created_within, session_form
-from payflow.gateways.stripe_webhook import intent_id, known_reference, read_webhook, told_reference
-from payflow.gateways.stripe_words import (
-    DELAYED_OUTCOMES,
-    INTENT_OUTCOMES,
-    METHODS,
-    PAYMENT_OUTCOMES,
-    REASONS,
-    REFUND_OUTCOMES,
-    read_error,
-    reason,
-)
+from payflow.gateways.stripe_reading import REFUND_KEY, read_intent, read_refund, read_session
+from payflow.gateways.stripe_webhook import intent_id, known_reference, read_webhook
+from payflow.gateways.stripe_words import METHODS, REASONS, read_error
 from payflow.gateways.transport import Transport
 
+T = TypeVar("T", Verification, RefundResult)
 API_VERSION = "2026-10-28.endive"
 """Pinned: an account's default version may change under us (Stripe docs, API versioning)."""
 
 _SESSION_ID = re.compile(r"cs_[A-Za-z0-9_]{1,240}")
-_KEY = re.compile(r"[A-Za-z0-9._-]{1,200}")
 _METADATA_KEY = re.compile(r"[^\[\]]{1,40}")
 _PER_PAGE, _MOST_PAGES = 100, 50
 _LATEST = 99_999_999_999
@@ -174,20 +166,7 @@ class StripeGateway(Gateway):
         session = answer.body
         if session.get("id") != attempt.session_id:
             raise self._odd("verify", answer, "The answer is about another session.")
-        intent = session.get("payment_intent")
-        intent = intent if isinstance(intent, dict) else {}
-        outcome = self._payment_outcome(session, intent, answer)
-        livemode, methods = session.get("livemode"), session.get("payment_method_types")
-        return Verification(
-            outcome=outcome,
-            reference=told_reference(session) or "",
-            amount=self._paid(session, intent, answer, is_needed=outcome is Outcome.SUCCEEDED),
-            transaction_id=intent_id(session.get("payment_intent")),
-            payment_method=text_id(methods[0]) if isinstance(methods, list) and len(methods) == 1 else None,
-            is_test=not livemode if isinstance(livemode, bool) else None,
-            message=reason(session, intent),
-            raw=answer.raw,
-        )
+        return self._told(read_session, session, "verify", answer)
 
     def end_page(self, attempt: AttemptRef) -> None:
         """End an open session (Stripe API, Expire a Checkout Session). Without a key, which would keep a 500 alive."""
@@ -209,7 +188,7 @@ class StripeGateway(Gateway):
         exist are looked through first: whenever and however often this is repeated, one refund comes of it. An
         account without enough balance raises GatewayUnavailable with code `insufficient_balance`.
         """
-        if not _KEY.fullmatch(request.refund_id):
+        if not REFUND_KEY.fullmatch(request.refund_id):
             raise InvalidInput("A refund id is made of letters, digits and - . _.", pointer="/refund_id")
         wire = to_wire(request.amount)
         intent = request.attempt.transaction_id or self._intent_of(request.attempt, "refund")
@@ -223,7 +202,7 @@ class StripeGateway(Gateway):
         answer = self._transport.call(self._command("refund", "/v1/refunds", key=request.refund_id, form=tuple(form)))
         if intent_id(answer.body.get("payment_intent")) not in (None, intent):
             raise self._odd("refund", answer, "The answer is for another payment.")
-        return self._refund(answer.body, "refund", answer)
+        return self._told(read_refund, answer.body, "refund", answer)
 
     def fetch_refund(self, refund: RefundRef) -> RefundResult:
         """Ask after a refund (Stripe API, Retrieve a refund)."""
@@ -231,7 +210,7 @@ class StripeGateway(Gateway):
             raise InvalidInput("Stripe finds a refund only by its own id.", pointer="/gateway_refund_id")
         path = f"/v1/refunds/{path_part(refund.gateway_refund_id)}"
         answer = self._transport.call(self._question("fetch_refund", path, "/v1/refunds/{refund}"))
-        result = self._refund(answer.body, "fetch_refund", answer)
+        result = self._told(read_refund, answer.body, "fetch_refund", answer)
         if result.gateway_refund_id != refund.gateway_refund_id:
             raise self._odd("fetch_refund", answer, "The answer is for another refund.")
         return result
@@ -243,14 +222,14 @@ class StripeGateway(Gateway):
     def payments_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedPayment]:
         """Stripe API, List all PaymentIntents: sessions cannot be listed by time; both carry our reference."""
         answer, rows, following = self._page("list_transactions", "/v1/payment_intents", created_within(window), cursor)
-        told = (self._intent(row, "list_transactions", answer) for row in rows)
+        told = (self._told(read_intent, row, "list_transactions", answer) for row in rows)
         made = (self._made_at(row, "list_transactions", answer) for row in rows)
         return ListPage(tuple(map(ListedPayment, told, made)), following)
 
     def refunds_made(self, window: Window, cursor: str | None = None) -> ListPage[ListedRefund]:
         """Stripe API, List all refunds, by time."""
         answer, rows, following = self._page("list_refunds", "/v1/refunds", created_within(window), cursor)
-        told = (self._refund(row, "list_refunds", answer) for row in rows)
+        told = (self._told(read_refund, row, "list_refunds", answer) for row in rows)
         made = (self._made_at(row, "list_refunds", answer) for row in rows)
         owners = (intent_id(row.get("payment_intent")) for row in rows)
         return ListPage(tuple(map(ListedRefund, told, made, owners)), following)
@@ -296,7 +275,7 @@ class StripeGateway(Gateway):
             for row in rows:
                 if intent_id(row.get("payment_intent")) not in (None, intent):
                     raise self._odd("list_refunds", answer, "The list holds something that is no refund of this.")
-                result = self._refund(row, "list_refunds", answer)
+                result = self._told(read_refund, row, "list_refunds", answer)
                 found[result.gateway_refund_id or ""] = result
             if following is None:
                 return list(found.values())
@@ -321,72 +300,25 @@ class StripeGateway(Gateway):
 
     # -- answers -------------------------------------------------------------------------------------------------
 
-    def _payment_outcome(self, session: Mapping[str, Any], intent: Mapping[str, Any], answer: Answer) -> Outcome:
-        status, payment_status = session.get("status"), session.get("payment_status")
-        if not isinstance(status, str) or not isinstance(payment_status, str):
-            raise self._odd("verify", answer, "The answer lacks status or payment_status.")
-        outcome = PAYMENT_OUTCOMES.get((status, payment_status), Outcome.UNKNOWN)
-        told = f"{status}/{payment_status}"
-        if (status, payment_status) == ("complete", "unpaid") and isinstance(intent.get("status"), str):
-            outcome = DELAYED_OUTCOMES.get(intent["status"], Outcome.UNKNOWN)
-            told = f"{told}/{intent['status']}"
-        return self._known(outcome, told, "verify", answer)
-
-    def _paid(
-        self, session: Mapping[str, Any], intent: Mapping[str, Any], answer: Answer, *, is_needed: bool
-    ) -> Money | None:
-        """`amount_total`, or what the payment intent really received where that is less in the same currency.
-
-        Both stay in the currency we asked for even when the customer was shown another (Stripe changelog 2025-03-31,
-        presentment details).
-        """
-        asked, currency = session.get("amount_total"), session.get("currency")
-        if asked is None or currency is None:
-            if is_needed:
-                raise self._odd("verify", answer, "The answer lacks the amount or the currency.")
-            return None
-        money = self._money(asked, currency, "verify", answer)
-        if intent.get("status") == "succeeded" and intent.get("currency") == currency:
-            return min(money, self._money(intent.get("amount_received"), currency, "verify", answer))
-        return money
-
-    def _intent(self, intent: Mapping[str, Any], operation: str, answer: Answer) -> Verification:
-        """A payment by its intent alone: `amount_received` is what came."""
-        status, livemode = str(intent.get("status")), intent.get("livemode")
-        return Verification(
-            outcome=self._known(INTENT_OUTCOMES.get(status, Outcome.UNKNOWN), status, operation, answer),
-            reference=told_reference(intent) or "",
-            amount=self._money(intent.get("amount_received"), intent.get("currency"), operation, answer),
-            transaction_id=text_id(intent.get("id")),
-            is_test=not livemode if isinstance(livemode, bool) else None,
-            raw=redact_object(intent),
-        )
-
     def _made_at(self, row: Mapping[str, Any], operation: str, answer: Answer) -> datetime:
         seconds = whole_number(row.get("created"))
         if seconds is None or seconds > _LATEST:
             raise self._odd(operation, answer, "The list holds something without a time.")
         return datetime.fromtimestamp(seconds, UTC)
 
-    def _refund(self, data: Mapping[str, Any], operation: str, answer: Answer) -> RefundResult:
-        refund_id, status, metadata = text_id(data.get("id")), data.get("status"), data.get("metadata")
-        if refund_id is None:
-            raise self._odd(operation, answer, "The answer lacks the refund's id.")
-        status = status if isinstance(status, str) else "null"  # nullable in the published schema
-        why = next((data[name] for name in ("failure_reason", "pending_reason") if data.get(name)), None)
-        ours = metadata.get("refund_id") if isinstance(metadata, dict) else None
-        return RefundResult(
-            outcome=self._known(REFUND_OUTCOMES.get(status, Outcome.UNKNOWN), status, operation, answer),
-            gateway_refund_id=refund_id,
-            amount=self._money(data.get("amount"), data.get("currency"), operation, answer),
-            refund_id=ours if isinstance(ours, str) and _KEY.fullmatch(ours) else None,
-            needs_attention=status == "requires_action",
-            message=redact_text(f"Stripe says {status}{f': {why}' if isinstance(why, str) else ''}.", limit=200),
-            raw=redact_object(data),
-        )
-
-    def _known(self, outcome: Outcome, status: str, operation: str, answer: Answer) -> Outcome:
-        if outcome is Outcome.UNKNOWN:
+    def _told(
+        self,
+        read: Callable[[Mapping[str, Any]], tuple[str, T]],
+        data: Mapping[str, Any],
+        operation: str,
+        answer: Answer,
+    ) -> T:
+        """What part of an answer tells, by one of the readers."""
+        try:
+            status, told = read(data)
+        except ValueError as odd:
+            raise self._odd(operation, answer, str(odd)) from None
+        if told.outcome is Outcome.UNKNOWN:
             self._log.warning(
                 "a status this adapter does not know",
                 action="gateway.unknown_status",
@@ -395,16 +327,7 @@ class StripeGateway(Gateway):
                 status=redact_text(status, limit=80),
                 request_id=answer.request_id,
             )
-        return outcome
-
-    def _money(self, value: Any, currency: Any, operation: str, answer: Answer) -> Money:
-        wire = whole_number(value)
-        if wire is None or not isinstance(currency, str):
-            raise self._odd(operation, answer, "The answer holds an amount that is no whole number of a currency.")
-        try:
-            return from_wire(wire, currency)
-        except InvalidInput as error:
-            raise self._odd(operation, answer, f"The answer makes no sense: {error.detail}") from None
+        return told
 
     def _odd(self, operation: str, answer: Answer, detail: str) -> AnswerNotUnderstood:
         return AnswerNotUnderstood(
