@@ -262,11 +262,9 @@ def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -
     elif isinstance(answer, NotSent | GatewayUnavailable):  # it did not act: the next request counts as this one
         refund.submitted_at, refund.poll_step = job.submitted_before, job.sends_before
         unanswered(tx, refund, answer.error if isinstance(answer, NotSent) else answer)
-    elif isinstance(answer, OutcomeUnknown):
+    elif isinstance(answer, GatewayError) and not isinstance(answer, OutcomeUnknown):
+        unanswered(tx, refund, answer)
+    else:  # its answer was lost, or a mistake of ours has broken the call: it may have arrived
         if refund.status == RefundStatus.PENDING:
             refund.move_to(RefundStatus.PROCESSING, tx.act, why="sent; the answer was lost")
-        unanswered(tx, refund, answer)
-    elif isinstance(answer, GatewayError):
-        unanswered(tx, refund, answer)
-    else:
-        raise answer
+        unanswered(tx, refund, answer if isinstance(answer, OutcomeUnknown) else OutcomeUnknown(answer.detail))

@@ -1,6 +1,8 @@
 """Runs a batch's outside calls on small thread pools, one for each outside party; each result or error stands alone.
 
-One party that hangs fills its own pool and nobody else's."""
+One party that hangs fills its own pool and nobody else's. Whatever one call raises is no answer to that call alone, for
+a person to see; a worker's death (BaseException) is nobody's answer and passes.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,6 @@ A = TypeVar("A")
 R = TypeVar("R")
 _log = logs.get(__name__)
 
-BUGS = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a mistake of ours in reading an answer raises; it must not lose the answers beside it."""
-
 
 class SideBySide:
     """Pools for waiting on others. Batches of one run where they stand."""
@@ -30,8 +29,8 @@ class SideBySide:
         self._pools: dict[str, ThreadPoolExecutor] = {}
 
     def run(self, party: str, call: Callable[[A], R], items: Sequence[A]) -> list[R | PayflowError]:
-        """The results in order; a PayflowError takes the place of the result it prevented. `party` is a gateway's name
-        or another's."""
+        """The results in order; a PayflowError takes the place of the result it prevented. A bare one stands for a
+        mistake of ours: what was asked may have been done. `party` is a gateway's name or another's."""
 
         if len(items) < 2:
             return [safely(call, item) for item in items]
@@ -58,6 +57,6 @@ def safely(call: Callable[[A], R], item: A) -> R | PayflowError:
         return call(item)
     except PayflowError as error:
         return error
-    except BUGS as error:
+    except Exception as error:  # noqa: BLE001 - a mistake in one call must not lose the answers beside it
         _log.error("a call failed inside", action="call.failed", error=type(error).__name__, exc_info=error)
         return PayflowError(f"The call failed inside: {type(error).__name__}.")

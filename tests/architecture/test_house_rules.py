@@ -69,14 +69,14 @@ def test_no_float_in_money() -> None:
     assert not strays, strays
 
 
-def test_no_broad_except_outside_the_two_rooms_that_may() -> None:
-    """`except Exception` is web/errors.py's and tasks/base.py's to write, nobody else's."""
+def test_no_broad_except_outside_the_rooms_that_may() -> None:
+    """`except Exception` is web/errors.py's and tasks/base.py's to write, and that of calls made side by side."""
     strays = [
         f"{_name(path)}:{node.lineno}"
         for path, node in _nodes(OURS)
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or (isinstance(node.type, ast.Name) and node.type.id == "Exception"))
-        and _name(path) not in ("web/errors.py", "tasks/base.py")
+        and _name(path) not in ("web/errors.py", "tasks/base.py", "payflow/services/side_by_side.py")
     ]
     assert not strays, strays
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
 from sqlalchemy import update
+from structlog.testing import capture_logs
 
 from payflow.core.errors import PayflowError
 from payflow.models.decision import Decision
 from payflow.models.payment import PaymentAttempt
+from payflow.models.refund import RefundReason
 from payflow.services.gateway_calls import TRIES_UNTOLD
 from payflow.services.ledger import post_capture
 from payflow.services.side_by_side import SideBySide
-from tests.house import WORKSPACE, House
+from tests.dying import Killed
+from tests.house import ADA, WORKSPACE, House
 
 
 def questions(house: House) -> list[tuple[str, str]]:
@@ -63,6 +71,100 @@ def test_an_answer_the_database_refuses_waits_longer_each_time_and_is_told_in_th
         house.step("payments.verify:paystack")
         house.clock.advance(600)
     assert questions(house) == [("poll_plan_exhausted", "extend")]
+
+
+class _OddError(Exception):
+    """Of no kind that anybody has heard of."""
+
+
+MISTAKES = pytest.mark.parametrize("mistake", [AttributeError, RecursionError, _OddError])
+
+
+@contextmanager
+def broken_for(house: House, reference: str, mistake: type[Exception]) -> Iterator[None]:
+    """Inside, Paystack's adapter has a mistake that shows in the answers about one try; the call takes effect."""
+    gateways: Any = house.container.gateways
+    real = gateways["paystack"]
+
+    class Broken:
+        def __getattr__(self, name: str) -> Any:
+            method: Callable[..., Any] = getattr(real, name)
+
+            def call(about: Any, *more: Any) -> Any:
+                answer = method(about, *more)
+                if getattr(about, "attempt", about).reference == reference:
+                    raise mistake(name)
+                return answer
+
+            return call if name in ("verify", "refund", "list_refunds") else method
+
+    gateways["paystack"] = Broken()
+    try:
+        yield
+    finally:
+        gateways["paystack"] = real
+
+
+@MISTAKES
+def test_a_mistake_in_one_answer_of_five_leaves_four_and_is_asked_about_again(
+    house: House, mistake: type[Exception]
+) -> None:
+    """Whatever breaks in an adapter says nothing about the payment: logged for a person, asked again, paid."""
+    orders = dict([house.initiated() for _ in range(5)])
+    for reference in orders.values():
+        house.pay(reference)
+    poor, *others = orders
+    with broken_for(house, orders[poor], mistake):
+        with capture_logs() as lines:
+            house.later(6)
+        assert [house.statuses(one)[0] for one in others] == ["completed"] * 4
+        assert house.statuses(poor)[:2] == ("processing", "processing")
+        assert [(one.status, one.tries) for one in house.attempts(poor)] == [("initiated", 1)]
+        told = [line for line in lines if line["action"] == "call.failed"]
+        assert [(line["log_level"], line["error"]) for line in told] == [("error", mistake.__name__)]
+    house.later(60)
+    assert house.statuses(poor)[0] == "completed"
+
+
+@MISTAKES
+def test_a_mistake_in_one_refund_of_five_leaves_four_and_gives_back_once(
+    house: House, mistake: type[Exception]
+) -> None:
+    """Its request may have arrived, so it is no failure: the list is read with growing waits; a day later somebody is
+    told, and once the mistake is mended its end is found."""
+    orders = [house.paid() for _ in range(5)]
+    for order_id in orders:
+        payment_id = house.payment_row(order_id).id
+        house.container.refunds.request_refund(ADA, payment_id, amount_minor=50_000, reason=RefundReason.OTHER)
+    poor, *others = orders
+    with broken_for(house, house.attempts(poor)[0].reference, mistake):
+        house.drain()
+        house.later(60)
+        assert [house.refunds(one)[0].status for one in others] == ["completed"] * 4
+        (refund,) = house.refunds(poor)
+        assert (refund.status, refund.claimed_until, refund.gateway_refund_id) == ("processing", None, None)
+        assert refund.tries >= 1
+        assert questions(house) == []
+        for _ in range(25):
+            house.later(3_700)
+        assert questions(house) == [("refund_needs_attention", "refund")]
+    house.later(3_700)
+    assert [(one.status, one.amount_minor) for one in house.refunds(poor)] == [("completed", 50_000)]
+    assert house.calls("refund") == 5
+    assert questions(house) == []
+
+
+@pytest.mark.parametrize("items", [[0], [0, 2]], ids=["alone", "beside another"])
+def test_a_death_in_a_call_is_no_answer(items: list[int]) -> None:
+    """A worker that is told to end does so: nothing is stored in its place."""
+
+    def die(item: int) -> int:
+        if item == 0:
+            raise Killed
+        return item
+
+    with pytest.raises(Killed):
+        SideBySide(threads=2).run("paystack", die, items)
 
 
 def test_a_bug_in_one_call_leaves_the_answers_beside_it() -> None:
