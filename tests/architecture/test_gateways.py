@@ -22,6 +22,7 @@ EVERY = (
     ),
     "tests/integration/test_journeys_every_gateway.py",
     "tests/integration/test_reconciliation.py",
+    "tests/integration/test_reconciliation_of_refunds.py",
 )
 
 

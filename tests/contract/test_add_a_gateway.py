@@ -26,6 +26,7 @@ SUITE = (
     "tests/integration/test_lost_answers_every_gateway.py",
     "tests/integration/test_contract_cases_in_rows.py",
     "tests/integration/test_reconciliation.py",
+    "tests/integration/test_reconciliation_of_refunds.py",
 )
 END_OF_TABLE = {"payflow/core/gateways.py": '\n)\n"""In routing order', "payflow/sandbox/dialects.py": "\n}\n"}
 

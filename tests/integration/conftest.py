@@ -1,10 +1,14 @@
-"""What the HTTP tests stand on: the app on a house, and clients for its people."""
+"""What the HTTP tests stand on: the app on a house, and clients for its people; for others a bare engine."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from flask import Flask
+from sqlalchemy import Engine
 
+from payflow.store.engine import make_engine
 from tests.builders import Client, a_client
 from tests.house import ADA, ADMIN, BEN, OPERATOR, House
 from web.app import create_app
@@ -38,3 +42,10 @@ def admin(app: Flask) -> Client:
 @pytest.fixture
 def operator(app: Flask) -> Client:
     return a_client(app, OPERATOR)
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    made = make_engine(database_url)
+    yield made
+    made.dispose()

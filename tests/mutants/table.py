@@ -9,6 +9,7 @@ GATEWAY = "tests/integration/test_faults_at_the_gateway.py::test_"
 BY_HAND = "tests/integration/test_refunds_by_hand.py::test_a_refund_"
 AFTERWARDS = "tests/integration/test_faults_after_payment.py::test_"
 OVERLAP = "tests/integration/test_overlapping_workers.py::test_"
+RECORDS = "tests/integration/test_database_records.py::test_"
 REFUSES = "tests/integration/test_database_refuses.py::test_"
 RACES = "tests/integration/test_races.py::test_"
 KEYS = "tests/integration/test_web_idempotency.py::test_"
@@ -76,7 +77,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FIRST_SCHEMA,
         'op.create_index("uq_webhook_events_key", "webhook_events", ["gateway", "event_key"], unique=True)',
         'op.create_index("uq_webhook_events_key", "webhook_events", ["gateway", "event_key"], unique=False)',
-        (f"{REFUSES}duplicate_webhook_key_is_refused",),
+        (f"{RECORDS}duplicate_webhook_key_is_refused",),
     ),
     Mutant(
         "only legal moves (move_to)",
@@ -135,7 +136,7 @@ MUTANTS: tuple[Mutant, ...] = (
         FIRST_SCHEMA,
         '"notifications", ["event_id", "recipient", "channel"], unique=True)',
         '"notifications", ["event_id", "recipient", "channel"], unique=False)',
-        (f"{REFUSES}duplicate_event_recipient_channel_is_refused",),
+        (f"{RECORDS}duplicate_event_recipient_channel_is_refused",),
     ),
     # -- calls to gateways -----------------------------------------------------------------------------------------
     Mutant(
