@@ -119,7 +119,8 @@ def decisions(container: Container, options: argparse.Namespace) -> int:
     found = _open_decisions(Reports(container.engine))
     for one in found:
         age = format_timedelta(container.clock.now() - one["created_at"], locale="en")
-        print(f"{one['id']}  {one['order_number']}  {Money(one['amount'], one['currency'])}  {one['kind']}, {age} old")
+        money = Money(one["amount"], one["currency"]) if one["currency"] else "no amount known"
+        print(f"{one['id']}  {one['order_number'] or 'no order'}  {money}  {one['kind']}, {age} old")
         print(f"    {one['detail']} Suggested: {one['suggested_action']}.")
     print(f"{len(found)} open" + ("; `decisions ID ACTION --note WHY` answers one" if found else ""))
     return 0

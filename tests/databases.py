@@ -24,23 +24,26 @@ from payflow.store.engine import make_engine, normalise
 @pytest.fixture(scope="session")
 def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a migrated database: a template file, or the run's own PostgreSQL database."""
-    named = os.environ.get("PAYFLOW_TEST_DATABASE_URL")
-    if not named:
-        template = tmp_path_factory.mktemp("database") / "template.db"
-        engine = make_engine(f"sqlite:///{template}")
+    template = tmp_path_factory.mktemp("database") / "template.db"
+    with new_database(template) as url:
+        engine = make_engine(url)
         migrations.upgrade(engine)
         engine.dispose()
-        yield str(template)
+        yield url if url.startswith("postgresql") else str(template)
+
+
+@contextmanager
+def new_database(file: Path) -> Iterator[str]:
+    """The address of an empty database: this file, or one of its own on PostgreSQL, dropped at the end."""
+    named = os.environ.get("PAYFLOW_TEST_DATABASE_URL")
+    if not named:
+        yield f"sqlite:///{file}"
         return
     own = f"payflow_test_{uuid.uuid4().hex[:12]}"
     server = create_engine(normalise(named), isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         connection.execute(text(f'CREATE DATABASE "{own}"'))
-    url = make_url(normalise(named)).set(database=own).render_as_string(hide_password=False)
-    engine = make_engine(url)
-    migrations.upgrade(engine)
-    engine.dispose()
-    yield url
+    yield make_url(normalise(named)).set(database=own).render_as_string(hide_password=False)
     with server.connect() as connection:
         connection.execute(text(f'DROP DATABASE "{own}" WITH (FORCE)'))
     server.dispose()

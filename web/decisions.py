@@ -1,4 +1,4 @@
-"""`/payment/decisions/`: money that arrived wrong, late or twice, and what a person makes of it."""
+"""`/payment/decisions/`: money that arrived wrong, late or twice, or fits nothing, and what a person makes of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ api = section("decisions", "/payment/decisions", "Questions about money that a p
 
 @api.get("/", responses={"200": schemas.Decisions, **problems(403)})
 def list_decisions(query: DecisionQuery) -> Response:
-    """List questions about money, newest first"""
+    """List questions about money, newest first
+
+    Those that fit no order are shown to operators.
+    """
     page = web().reports.decisions(
         staff_sight(),
         state=query.status,
@@ -34,7 +37,8 @@ def resolve_decision(path: ById, body: Resolution) -> Response:
     """Answer a question about money
 
     `refund` gives back what is held, `extend` asks the gateway again, `accept` takes late money for its order, `ignore`
-    closes the question. Who answered, when and why is kept.
+    closes the question. What fits no order is for operators; a webhook nobody could place is looked for again by
+    `extend`. Who answered, when and why is kept.
     """
     web().decisions.resolve(caller(), str(path), body.action, note=body.note)
     return answer(schemas.Decision.model_validate(_aged(web().reports.decision(str(path)))))

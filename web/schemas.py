@@ -205,11 +205,11 @@ class Decision(Shape):
     id: Id
     kind: str
     subject_id: Id
-    order_id: Id
-    order_number: str
-    workspace_id: str
-    amount: int
-    currency: str
+    order_id: Id | None = Field(description="null: it fits no order; operators decide.")
+    order_number: str | None
+    workspace_id: str | None
+    amount: int | None = Field(description="null, with the currency: not known.")
+    currency: str | None
     detail: str
     suggested_action: str
     created_at: Moment

@@ -1,4 +1,4 @@
-"""The decision inbox: money that arrived wrong, late or twice, and what a person made of it."""
+"""The decision inbox: money that arrived wrong, late or twice, or fits nothing, and what a person made of it."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ class DecisionKind(StrEnum):
     POLL_PLAN_EXHAUSTED = "poll_plan_exhausted"
     RECONCILIATION = "reconciliation"
     """A gateway's list and our books differ."""
+    UNMATCHED_WEBHOOK = "unmatched_webhook"
+    """A signed event that fits no try of ours, given up after its last try."""
 
 
 class DecisionAction(StrEnum):
@@ -48,11 +50,14 @@ class Decision(Identified, Base):
     )
     kind: Mapped[str] = mapped_column(String(32))
     subject_id: Mapped[str] = mapped_column(RowId)
-    """The attempt, refund or difference it is about."""
-    order_id: Mapped[str] = mapped_column(RowId, ForeignKey("orders.id"))
-    workspace_id: Mapped[str] = mapped_column(String(64))
-    amount_minor: Mapped[int] = mapped_column(Minor)
-    currency: Mapped[str] = mapped_column(String(3))
+    """The attempt, refund, difference or webhook event it is about."""
+    order_id: Mapped[str | None] = mapped_column(RowId, ForeignKey("orders.id"))
+    """NULL = it fits no order."""
+    workspace_id: Mapped[str | None] = mapped_column(String(64))
+    """Who decides besides operators; NULL = nobody does."""
+    amount_minor: Mapped[int | None] = mapped_column(Minor)
+    """NULL, and no currency = not known."""
+    currency: Mapped[str | None] = mapped_column(String(3))
     detail: Mapped[str] = mapped_column(String(500))
     suggested_action: Mapped[str] = mapped_column(String(16))
     resolved_at: Mapped[datetime | None]

@@ -1,15 +1,17 @@
-"""What a person makes of money that arrived wrong, late or twice. Who decided what, when and why is on record."""
+"""What a person makes of money that arrived wrong, late or twice, or fits nothing. Who decided what is on record."""
 
 from __future__ import annotations
 
 from payflow import logs
-from payflow.core.errors import Conflict
+from payflow.core.errors import Conflict, Forbidden
 from payflow.core.states import OPEN_REFUND, OrderStatus, PaymentStatus, RefundStatus
 from payflow.models.decision import Decision, DecisionAction, DecisionKind
 from payflow.models.order import Order
 from payflow.models.payment import Payment, PaymentAttempt
 from payflow.models.reconciliation import Difference
 from payflow.models.refund import Refund, RefundReason, RefundSource
+from payflow.models.webhook_event import WebhookEvent
+from payflow.services import unmatched
 from payflow.services.access import Caller
 from payflow.services.decisions import let_expire, told_before
 from payflow.services.differences import settle
@@ -19,6 +21,14 @@ from payflow.services.refund_answers import send_again
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
+_WITHOUT_ORDER = {
+    DecisionAction.ACCEPT: "It fits no order, so there is nothing to take it for; ignore it once you know what it is.",
+    DecisionAction.REFUND: "It fits no payment here: refund it in the gateway's dashboard, if it must go back; then "
+    "ignore this.",
+    DecisionAction.EXTEND: "No try of ours is behind it, so there is nothing to ask: look it up in the gateway's "
+    "dashboard, then ignore this.",
+}
+"""What to do instead about a difference that fits no order."""
 
 
 class DecisionDesk:
@@ -33,12 +43,16 @@ class DecisionDesk:
         `refund` gives back the money still held on the try; where the question is about a refund, that refund's sum: it
         is sent again while it is open, and made anew when it has ended. `extend` asks the gateway again, about a try
         from the start of its plan. `accept` takes late money for the order, or a refund made by hand for ours.
-        `ignore` closes the question and leaves the money where it is: `refund` may still follow.
+        `ignore` closes the question and leaves the money where it is: `refund` may still follow. What fits no order is
+        answered by operators, with `ignore`; a webhook also with `extend`, which looks for its payment again.
         Raises NotFound, Forbidden, Conflict (`already_resolved`, `nothing_held`, `not_applicable`).
         """
 
         def step(tx: Transaction) -> None:
             known = tx.get(Decision, decision_id)
+            if known.order_id is None:
+                _answer_without_order(tx, caller, known, action, note=note)
+                return
             order = tx.lock_order(known.order_id)
             caller.must_administer(user_id=order.user_id, workspace_id=order.workspace_id)
             payment = tx.payment_of(order.id, lock=True)
@@ -47,13 +61,10 @@ class DecisionDesk:
                 if decision.action == action:
                     return
                 if not _was_let_be(tx, decision) or action is not DecisionAction.REFUND:
-                    raise Conflict(f"This was resolved already: {decision.action}.", code="already_resolved")
+                    raise _resolved_already(decision)
                 decision.detail = told_before(decision, decision.detail)
             _carry_out(tx, decision, order, payment, action, by=caller.actor)
-            decision.resolved_at, decision.resolved_by = tx.act.at, caller.actor
-            decision.action, decision.note = action.value, note[:500] or None
-            if decision.kind == DecisionKind.RECONCILIATION:
-                settle(tx, tx.lock(Difference, decision.subject_id), by=caller.actor, note=note)
+            _resolve(tx, decision, action, by=caller.actor, note=note)
             let_expire(order)
             tx.touched_order(order.user_id, order.workspace_id)
 
@@ -65,6 +76,37 @@ class DecisionDesk:
             verdict=action.value,
             actor=caller.actor,
         )
+
+
+def _answer_without_order(
+    tx: Transaction, caller: Caller, known: Decision, action: DecisionAction, *, note: str
+) -> None:
+    """The verdict on what fits no order, its subject locked first, as in the steps that ask."""
+    if not caller.all_workspaces:
+        raise Forbidden("This needs an operator: it fits no order, so it is no workspace's.")
+    is_webhook = known.kind == DecisionKind.UNMATCHED_WEBHOOK
+    subject = tx.lock(WebhookEvent if is_webhook else Difference, known.subject_id)
+    decision = tx.lock(Decision, known.id)
+    if decision.resolved_at is not None:
+        if decision.action == action:
+            return
+        raise _resolved_already(decision)
+    if isinstance(subject, WebhookEvent):
+        unmatched.carry_out(tx, subject, action)
+    elif action is not DecisionAction.IGNORE:
+        raise Conflict(_WITHOUT_ORDER[action], code="not_applicable")
+    _resolve(tx, decision, action, by=caller.actor, note=note)
+
+
+def _resolve(tx: Transaction, decision: Decision, action: DecisionAction, *, by: str, note: str) -> None:
+    decision.resolved_at, decision.resolved_by = tx.act.at, by
+    decision.action, decision.note = action.value, note[:500] or None
+    if decision.kind == DecisionKind.RECONCILIATION:
+        settle(tx, tx.lock(Difference, decision.subject_id), by=by, note=note)
+
+
+def _resolved_already(decision: Decision) -> Conflict:
+    return Conflict(f"This was resolved already: {decision.action}.", code="already_resolved")
 
 
 def _carry_out(

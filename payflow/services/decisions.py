@@ -1,4 +1,4 @@
-"""Money that arrived wrong, late or twice: put before a person, with a suggestion; closed once the end is known."""
+"""Money that arrived wrong, late or twice, or fits nothing: put before a person, and closed once its end is known."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ def open_decision(
     kind: DecisionKind,
     *,
     subject_id: str,
-    order: Order,
-    money: Money,
+    order: Order | None,
+    money: Money | None,
     detail: str,
     suggested: DecisionAction,
     decided: DecisionAction | None = None,
 ) -> bool:
     """Ask a person, once per kind and subject; False if they were asked before and asking again changes nothing.
 
+    Without an order it is the operators'; without money it is not known how much it is about.
     A question that was answered with `extend`, or closed by a gateway's word, is asked anew.
     `decided`: the workspace's policy has answered already, and the question is kept for the record.
     """
@@ -33,10 +34,10 @@ def open_decision(
         Decision(
             kind=kind.value,
             subject_id=subject_id,
-            order_id=order.id,
-            workspace_id=order.workspace_id,
-            amount_minor=money.amount_minor,
-            currency=money.currency,
+            order_id=order.id if order else None,
+            workspace_id=order.workspace_id if order else None,
+            amount_minor=money.amount_minor if money else None,
+            currency=money.currency if money else None,
             detail=detail[:500],
             suggested_action=suggested.value,
             created_at=tx.act.at,
@@ -65,14 +66,17 @@ def told_before(asked: Decision, detail: str) -> str:
     return f"{detail} (answered before by {asked.resolved_by} at {at}: {asked.action})"[:500]
 
 
-def close_decision(tx: Transaction, kind: DecisionKind, subject_id: str, *, order: Order, by: str, note: str) -> None:
+def close_decision(
+    tx: Transaction, kind: DecisionKind, subject_id: str, *, order: Order | None, by: str, note: str
+) -> None:
     """What a person was asked is known now: the question is answered by that."""
     asked = tx.decision_of(kind, subject_id)
     if asked is None or asked.resolved_at is not None:
         return
     asked.resolved_at, asked.resolved_by = tx.act.at, by
     asked.action, asked.note = DecisionAction.IGNORE.value, note[:500]
-    let_expire(order)
+    if order is not None:
+        let_expire(order)
 
 
 def let_expire(order: Order) -> None:

@@ -14,6 +14,7 @@ from payflow.models.notification import Notification
 from payflow.models.outbox import OutboxEvent
 from payflow.models.webhook_endpoint import WebhookDelivery
 from payflow.models.webhook_event import WebhookEvent
+from payflow.services.unmatched import close_question, leave
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
@@ -59,7 +60,10 @@ class ParkedService:
         return sorted(found, key=lambda one: one.parked_at)
 
     def replay(self, row_id: str, *, actor: str) -> None:
-        """Make a parked row due now, as if it had never been tried. Repeating is harmless. Raises NotFound."""
+        """Make a parked row due now, as if it had never been tried. Repeating is harmless. Raises NotFound.
+
+        What operators are asked about a webhook stays open until it fits something.
+        """
 
         def step(tx: Transaction) -> None:
             kind, row = _find(tx, row_id)
@@ -80,7 +84,8 @@ class ParkedService:
             kind, row = _find(tx, row_id)
             if kind != "webhook":
                 raise InvalidInput("Only a webhook can be closed; a message is owed to somebody: replay it.")
-            row.parked_at, row.outcome, row.handled_at = None, "ignored", tx.act.at
+            leave(row, tx.act.at)
+            close_question(tx, row, by=actor, note="Closed: none of ours.")
 
         self._units.run(step, actor=actor)
         _log.info("a parked webhook was closed", action="parked.closed", row_id=row_id, actor=actor)

@@ -16,6 +16,7 @@ from payflow.gateways.base import DisputeHint, Gateway, HintKind, WebhookHint
 from payflow.models.payment import PaymentAttempt
 from payflow.models.webhook_event import WebhookEvent
 from payflow.services.dispute import record_dispute
+from payflow.services.unmatched import ask_operators, close_question
 from payflow.store.unit_of_work import Transaction, UnitOfWork
 
 _log = logs.get(__name__)
@@ -135,8 +136,10 @@ def _match(tx: Transaction, event: WebhookEvent) -> PaymentAttempt | None:
         return None
     attempt = _find_attempt(tx, event)
     if attempt is None:
-        _unmatched(event, tx.act.at)
+        _unmatched(tx, event)
         return None
+    if event.outcome is not None:  # it was looked for before
+        close_question(tx, event, by=f"gateway:{event.gateway}", note="Its payment is known now.")
     if event.kind == HintKind.REFUND:
         return attempt
     if event.kind == HintKind.DISPUTE and event.dispute is not None:
@@ -163,10 +166,11 @@ def _handled(event: WebhookEvent, at: datetime, outcome: str) -> None:
     event.settle_due(None, seen=event.due_at)
 
 
-def _unmatched(event: WebhookEvent, at: datetime) -> None:
-    """Nobody knows the reference (yet): keep trying, then park it where people see it. Never dropped."""
+def _unmatched(tx: Transaction, event: WebhookEvent) -> None:
+    """Nobody knows the reference (yet): keep trying, then park it and ask operators. Never dropped."""
     event.outcome = "unmatched"
-    if not _look_again(event, at):
+    if not _look_again(event, tx.act.at):
+        ask_operators(tx, event)
         _log.error(
             "a webhook fits no payment of ours",
             action="webhook.parked",

@@ -76,8 +76,8 @@ SOURCES: Mapping[str, _Source] = {
     "parked webhook": _Source(
         WebhookEvent,
         WebhookEvent.parked_at,
-        lambda _: WebhookEvent.parked_at.is_not(None),
-        lambda row: f"{row.gateway} {row.event_type} fits nothing here",
+        lambda _: and_(WebhookEvent.parked_at.is_not(None), WebhookEvent.outcome.is_distinct_from("unmatched")),
+        lambda row: f"{row.gateway} {row.event_type} could not be handled",
     ),
     "parked event": _Source(
         OutboxEvent,
@@ -104,7 +104,7 @@ SOURCES: Mapping[str, _Source] = {
         lambda row: f"webhook endpoint {row.id} of {row.workspace_id} was disabled: {row.disabled_reason}",
     ),
 }
-"""A dispute is a decision too: it is told as one."""
+"""A dispute, and a webhook that fits nothing, is a decision too: it is told as one."""
 
 
 def untold(rows: Repositories, now: datetime) -> list[Untold]:

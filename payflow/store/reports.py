@@ -74,7 +74,10 @@ class Reports:
     def decisions(
         self, sight: Visibility, *, state: str, workspace: str | None, size: int, cursor: Cursor | None = None
     ) -> Page:
-        """Questions about money in the workspaces the reader decides for; `state` is open, resolved or all."""
+        """Questions about money in the workspaces the reader decides for; `state` is open, resolved or all.
+
+        One that fits no order is no workspace's: whoever sees every workspace sees it.
+        """
         mine = true() if sight.everything else Decision.workspace_id.in_(sight.workspace_ids)
         query = _decision_columns().where(mine)
         if workspace is not None:
@@ -286,4 +289,4 @@ def _decision_columns() -> AnySelect:
         Decision.resolved_by,
         Decision.action,
         Decision.note,
-    ).join(Order, Order.id == Decision.order_id)
+    ).outerjoin(Order, Order.id == Decision.order_id)

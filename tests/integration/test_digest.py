@@ -10,15 +10,17 @@ import pytest
 
 from payflow.core.errors import ConfigurationError
 from payflow.models.breach import AuditBreach
-from payflow.models.decision import Decision
+from payflow.models.decision import Decision, DecisionAction
 from payflow.models.notification import Alert, Notification
 from payflow.models.webhook_endpoint import WebhookEndpoint
 from payflow.models.webhook_event import WebhookEvent
+from payflow.services.decision_desk import DecisionDesk
 from payflow.services.digest import DIGEST, MOST_LINES
 from payflow.settings import Settings
-from tests.house import WORKSPACE, House
+from tests.house import OPERATOR, WORKSPACE, House
 from tests.rows import a_decision, a_webhook
 from tests.soundness import assert_sound
+from tests.strays import park_a_stray
 from tests.unit.test_settings import LEAST
 
 OPS = "ops@payflow.example"
@@ -102,9 +104,25 @@ def test_news_of_one_interval_waits_for_the_next(house: House) -> None:
 
 
 @told
+def test_a_webhook_that_fits_nothing_is_told_as_its_question(house: House) -> None:
+    """Once: not as parked work besides; and again when it was looked for in vain."""
+    park_a_stray(house, "PF-LOST")
+    assert tell(house) == 1
+    (letter,) = letters(house)
+    assert "1 x decision" in letter["text"]
+    assert "unmatched_webhook: paystack tells of charge.success for reference PF-LOST" in letter["text"]
+    (asked,) = house.rows(Decision)
+    DecisionDesk(house.container.units).resolve(OPERATOR, asked.id, DecisionAction.EXTEND)
+    for _ in range(20):
+        house.later(3_600)
+    assert tell(house) == 1
+    assert len(letters(house)) == 2
+
+
+@told
 def test_parked_work_is_told_and_told_again_when_given_up_again(house: House) -> None:
     """A replayed row that is parked anew is news."""
-    row = a_webhook(parked_at=house.clock.now(), handled_at=None, outcome="unmatched", reference="PF-lost")
+    row = a_webhook(parked_at=house.clock.now(), handled_at=None, outcome="parked", reference="PF-lost")
 
     def park(tx: Any, again: bool = False) -> None:
         if again:
@@ -114,7 +132,7 @@ def test_parked_work_is_told_and_told_again_when_given_up_again(house: House) ->
 
     house.container.units.run(park)
     assert tell(house) == 1
-    assert "paystack charge.success fits nothing here" in letters(house)[0]["text"]
+    assert "paystack charge.success could not be handled" in letters(house)[0]["text"]
     house.later(INTERVAL_SECONDS)
     house.container.units.run(lambda tx: park(tx, again=True))
     assert tell(house) == 1

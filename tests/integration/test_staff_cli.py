@@ -23,6 +23,7 @@ from payflow.services.reconciliation_report import MOST_SHOWN
 from payflow.store.unit_of_work import Transaction
 from tests.builders import Client
 from tests.house import ADA, House
+from tests.strays import park_a_stray, the_stray
 from web.app import create_app
 
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[(info|warning|error)")
@@ -148,6 +149,25 @@ def test_decisions_are_listed_with_their_age_and_answered(house: House, capsys: 
     house.drain()
     house.later(30)
     assert [one.status for one in house.rows(Refund)] == ["completed"]
+    assert say(capsys, "decisions")[1].strip() == "0 open"
+
+
+@pytest.mark.usefixtures("typed")
+def test_a_question_that_fits_no_order_is_listed_and_answered(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """With its age and without order and sum, where a webhook fits nothing; the answer bears the login's name."""
+    park_a_stray(house, "PF-LOST")
+    house.clock.advance(7_200)
+    status, out = say(capsys, "decisions")
+    (asked,) = house.rows(Decision)
+    assert status == 0
+    assert re.search(rf"^{asked.id}  no order  no amount known  unmatched_webhook, \d+ hours old$", out, re.MULTILINE)
+    assert "reference PF-LOST" in out
+    assert "Suggested: ignore." in out
+    assert main(["decisions", asked.id, "refund"]) == 1
+    assert "refund it in the gateway's dashboard" in capsys.readouterr().err
+    assert say(capsys, "decisions", asked.id, "ignore", "--note", "none of ours")[0] == 0
+    assert house.rows(Decision)[0].resolved_by == staff_cli.operator().actor
+    assert the_stray(house, "PF-LOST").outcome == "ignored"
     assert say(capsys, "decisions")[1].strip() == "0 open"
 
 
