@@ -49,7 +49,7 @@ def list_differences(query: DifferenceQuery) -> Response:
 def close_difference(path: ById, body: Remark) -> Response:
     """Close a difference that was looked into (operators)
 
-    It does not open again while both sides stay as they are. A question about its order is answered by that.
+    It does not open again while both sides stay as they are. The question about it is answered by that.
     """
     _must_see_all()
     web().container.reconciliation.close(caller(), str(path), note=body.note)

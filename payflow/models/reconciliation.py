@@ -157,7 +157,7 @@ class Difference(Identified, Base):
     repaired_at: Mapped[datetime | None]
     """When a repair was set off; whether it helped is seen in the recheck."""
     decided_at: Mapped[datetime | None]
-    """When it was put before a person: as a decision about its order, or, where it has none, as it stands here."""
+    """When it was put before a person, as a decision."""
     settled_at: Mapped[datetime | None]
     settled_by: Mapped[str | None] = mapped_column(String(128))
     """`repair`, `gone` (a later look did not find it), or the person."""

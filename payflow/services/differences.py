@@ -166,10 +166,9 @@ def settle(tx: Transaction, row: Difference, *, by: str, note: str = "") -> None
 
 
 def decide(tx: Transaction, row: Difference) -> None:
-    """Put it before a person: as a question about its order; where it fits none, it stands open in the report."""
+    """Put it before a person: as a question about its order; where it fits none, as one to operators."""
     row.decided_at = tx.act.at
-    if row.order_id is not None:
-        _ask_person(tx, row, tx.get(Order, row.order_id))
+    _ask_person(tx, row, tx.get(Order, row.order_id) if row.order_id else None)
     _log.error(
         row.sentence,
         action="reconciliation.needs_person",
@@ -180,18 +179,20 @@ def decide(tx: Transaction, row: Difference) -> None:
     )
 
 
-def _ask_person(tx: Transaction, row: Difference, order: Order) -> None:
+def _ask_person(tx: Transaction, row: Difference, order: Order | None) -> None:
     asked = tx.decision_of(DecisionKind.RECONCILIATION, row.id)
-    if asked is not None:  # it had gone, or was closed, and is there again
+    if asked is not None:  # it had gone, or was closed, and is there again, perhaps with another sum or an order
         asked.resolved_at = asked.resolved_by = asked.action = asked.note = None
-        asked.detail = row.sentence[:500]
+        asked.created_at, asked.detail = tx.act.at, row.sentence[:500]
+        asked.order_id, asked.workspace_id = (order.id, order.workspace_id) if order else (None, None)
+        asked.amount_minor, asked.currency = row.amount_minor, row.currency
         return
     open_decision(
         tx,
         DecisionKind.RECONCILIATION,
         subject_id=row.id,
         order=order,
-        money=row.money or Money(0, order.currency),
+        money=row.money,
         detail=row.sentence,
         suggested=DecisionAction.IGNORE,
     )

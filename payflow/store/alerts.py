@@ -14,7 +14,7 @@ from payflow.models.decision import Decision
 from payflow.models.notification import Alert, Notification
 from payflow.models.order import Order
 from payflow.models.outbox import OutboxEvent
-from payflow.models.reconciliation import Difference, ReconciliationSlice
+from payflow.models.reconciliation import ReconciliationSlice
 from payflow.models.webhook_endpoint import Disabled, WebhookEndpoint
 from payflow.models.webhook_event import WebhookEvent
 from payflow.store.repositories import Repositories
@@ -52,14 +52,6 @@ SOURCES: Mapping[str, _Source] = {
         Decision.created_at,
         lambda _: Decision.resolved_at.is_(None),
         lambda row: f"{row.kind}: {row.detail}",
-    ),
-    "difference": _Source(  # one about an order is a decision, and told as one
-        Difference,
-        Difference.decided_at,
-        lambda _: and_(
-            Difference.order_id.is_(None), Difference.decided_at.is_not(None), Difference.settled_at.is_(None)
-        ),
-        lambda row: row.sentence,
     ),
     "day not compared": _Source(
         ReconciliationSlice,
@@ -104,7 +96,7 @@ SOURCES: Mapping[str, _Source] = {
         lambda row: f"webhook endpoint {row.id} of {row.workspace_id} was disabled: {row.disabled_reason}",
     ),
 }
-"""A dispute, and a webhook that fits nothing, is a decision too: it is told as one."""
+"""A dispute, a difference with a gateway, a webhook that fits nothing is a decision too: it is told as one."""
 
 
 def untold(rows: Repositories, now: datetime) -> list[Untold]:

@@ -175,7 +175,7 @@ def test_failing_and_disabled_endpoints_are_told(house: House) -> None:
 
 @told
 def test_what_reconciliation_cannot_repair_is_told(house: House) -> None:
-    """Money of nobody, and a day that could not be compared; a difference about an order is told as its decision."""
+    """A day that could not be compared; a difference, about an order or money of nobody, is told as its decision."""
     order_id = house.paid()
     house.pay_nobody()
     reference = house.attempts(order_id)[0].reference
@@ -187,7 +187,7 @@ def test_what_reconciliation_cannot_repair_is_told(house: House) -> None:
     service.run(service.open(since=until - timedelta(hours=1), until=until, actor="user:u-op", in_foreground=True))
     assert tell(house) == 3
     (letter,) = letters(house)
-    for words in ("1 x decision", "1 x difference", "1 x day not compared", "that no order here knows"):
+    for words in ("2 x decision", "1 x day not compared", "that no order here knows", "is not known to paystack"):
         assert words in letter["text"], words
 
 

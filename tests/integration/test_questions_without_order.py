@@ -7,8 +7,9 @@ import pytest
 from payflow.models.decision import Decision
 from payflow.services.parked import ParkedService
 from tests.builders import Client, a_problem, a_service_key, signed
+from tests.comparing import reconcile
 from tests.house import WORKSPACE, House
-from tests.soundness import assert_sound
+from tests.soundness import assert_sound, audit
 from tests.strays import owner_of, park_a_stray, the_stray
 
 LOST = "PF-LOSTWITHOUTANORDER2345678"
@@ -147,3 +148,27 @@ def test_closed_as_parked_work_it_is_answered(house: House) -> None:
     ParkedService(house.container.units).close(row.id, actor="user:u-op")
     assert (the_stray(house, LOST).outcome, the_question(house).resolved_by) == ("ignored", "user:u-op")
     assert_sound(house)
+
+
+def test_money_of_nobody_is_put_before_operators(house: House, operator: Client, admin: Client) -> None:
+    """What a comparison finds and no order knows is in the same inbox, with its sum; no administrator sees it."""
+    reference = house.pay_nobody()
+    reconcile(house, "paystack")
+    house.clock.advance(600)
+    (listed,) = operator.get("/payment/decisions/").get_json()["results"]
+    assert (listed["kind"], listed["suggested_action"]) == ("reconciliation", "ignore")
+    assert (listed["order_id"], listed["workspace_id"]) == (None, None)
+    assert (listed["amount"], listed["currency"]) == (500_000, "NGN")
+    assert listed["age_seconds"] >= 600
+    assert reference in listed["detail"]
+    assert admin.get("/payment/decisions/").get_json()["results"] == []
+    way = f"/payment/decisions/{listed['id']}/resolve/"
+    for action, instead in (("accept", "ignore it"), ("refund", "gateway's dashboard"), ("extend", "look it up")):
+        problem = a_problem(operator.post(way, {"action": action}), 409, "not_applicable")
+        assert instead in problem["detail"], action
+    answer = operator.post(way, {"action": "ignore", "note": "the shop's invoice"})
+    assert answer.status_code == 200, answer.text
+    found = operator.get("/payment/reports/reconciliation/differences/?status=settled").get_json()["results"]
+    assert [(one["settled_by"], one["note"]) for one in found] == [("user:u-op", "the shop's invoice")]
+    assert operator.get("/payment/decisions/").get_json()["results"] == []
+    assert audit(house) == []

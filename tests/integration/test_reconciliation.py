@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 from structlog.testing import capture_logs
 
-from payflow.core.errors import Conflict, NotFound
+from payflow.core.errors import Conflict, Forbidden, NotFound
 from payflow.core.gateways import NAMES
 from payflow.models.decision import DecisionAction
 from payflow.models.reconciliation import Difference
@@ -65,13 +65,17 @@ def test_money_nobody_told_us_of_is_applied(house: House, gateway: str) -> None:
 
 
 def test_money_of_nobody_is_put_before_operators(house: House, gateway: str) -> None:
-    """It fits no order: it stands open by itself with an error in the log, until an operator closes it for good."""
+    """It fits no order: a question with its money and an error in the log, until an operator closes it for good."""
     reference = house.pay_nobody(gateway)
     with capture_logs() as lines:
         reconcile(house, gateway)
     assert differences(house) == [("unknown_here", None)]
     (row,) = house.rows(Difference)
     assert (row.order_id, row.amount_minor, row.reference) == (None, 500_000, reference)
+    (asked,) = questions(house)
+    assert (asked.subject_id, asked.order_id, asked.workspace_id) == (row.id, None, None)
+    assert (asked.amount_minor, asked.currency, asked.suggested_action) == (500_000, "NGN", "ignore")
+    assert reference in asked.detail
     told = [line for line in lines if line["action"] == "reconciliation.needs_person"]
     assert [(line["log_level"], line["kind"]) for line in told] == [("error", "unknown_here")]
     assert is_quiet(house, gateway)
@@ -79,11 +83,34 @@ def test_money_of_nobody_is_put_before_operators(house: House, gateway: str) -> 
         house.container.reconciliation.close(ADMIN, row.id, note="mine")
     house.container.reconciliation.close(OPERATOR, row.id, note="the shop's invoice")
     assert differences(house) == [("unknown_here", "user:u-op")]
+    assert questions(house) == []
     assert is_quiet(house, gateway)
     charge(house, reference).charged_minor += 100  # no longer what was looked into
     charge(house, reference).requested_minor += 100
     reconcile(house, gateway)
     assert differences(house) == [("unknown_here", None)]
+    (again,) = questions(house)
+    assert (again.id, again.amount_minor, again.note) == (asked.id, 500_100, None)
+    assert again.created_at > asked.created_at
+
+
+def test_the_question_about_money_of_nobody_is_answered_by_operators(house: House, gateway: str) -> None:
+    """`ignore` settles the difference with what was found out; nothing else can be done with it from here."""
+    house.pay_nobody(gateway)
+    reconcile(house, gateway)
+    (asked,) = questions(house)
+    desk = DecisionDesk(house.container.units)
+    with pytest.raises(Forbidden):
+        desk.resolve(ADMIN, asked.id, DecisionAction.IGNORE)
+    for action in (DecisionAction.ACCEPT, DecisionAction.REFUND, DecisionAction.EXTEND):
+        with pytest.raises(Conflict) as refused:
+            desk.resolve(OPERATOR, asked.id, action)
+        assert refused.value.code == "not_applicable"
+    assert [one.id for one in questions(house)] == [asked.id]
+    desk.resolve(OPERATOR, asked.id, DecisionAction.IGNORE, note="the shop's invoice")
+    (row,) = house.rows(Difference)
+    assert (row.settled_by, row.note, questions(house)) == ("user:u-op", "the shop's invoice", [])
+    assert is_quiet(house, gateway)
 
 
 def test_money_the_gateway_does_not_know_is_put_before_a_person(house: House, gateway: str) -> None:
