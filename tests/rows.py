@@ -14,6 +14,7 @@ from payflow.models.notification import Notification
 from payflow.models.order import Order, OrderBooking
 from payflow.models.outbox import OutboxEvent
 from payflow.models.payment import Payment, PaymentAttempt
+from payflow.models.reconciliation import Difference, ReconciliationSlice
 from payflow.models.refund import Refund
 from payflow.models.webhook_event import WebhookEvent
 
@@ -121,10 +122,21 @@ def a_webhook(**given: Any) -> WebhookEvent:
     return WebhookEvent(**(fields | given))
 
 
-def a_decision(order: Order, **given: Any) -> Decision:
-    """An open question about an order."""
+def a_decision(order: Order | None, **given: Any) -> Decision:
+    """An open question about an order, or about what fits none."""
     fields = {
-        "id": new_id(), "kind": "late_payment", "subject_id": new_id(), "order_id": order.id,
-        "workspace_id": order.workspace_id, "detail": "…", "suggested_action": "refund", **MONEY, "created_at": NOW,
+        "id": new_id(), "kind": "late_payment", "subject_id": new_id(), "order_id": order.id if order else None,
+        "workspace_id": order.workspace_id if order else None, "detail": "…", "suggested_action": "refund", **MONEY,
+        "created_at": NOW,
     }  # fmt: skip
     return Decision(**(fields | given))
+
+
+def a_difference(part: ReconciliationSlice, **given: Any) -> Difference:
+    """Money of nobody that a slice has seen, before a person."""
+    fields = {
+        "id": new_id(), "created_at": NOW, "gateway": "stripe", "kind": "unknown_here", "subject": new_id(), "at": NOW,
+        "here": "unknown", "there": "succeeded", "run_id": part.run_id, "slice_id": part.id, "last_seen_at": NOW,
+        "decided_at": NOW + timedelta(minutes=1), **MONEY,
+    }  # fmt: skip
+    return Difference(**(fields | given))

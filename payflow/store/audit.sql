@@ -167,6 +167,11 @@ UNION ALL SELECT id FROM outbox_events WHERE fanned_out_at IS NULL AND parked_at
 UNION ALL SELECT id FROM notifications WHERE sent_at IS NULL AND parked_at IS NULL AND withdrawn_at IS NULL
   AND due_at IS NULL
 UNION ALL SELECT id FROM webhook_events WHERE handled_at IS NULL AND parked_at IS NULL AND due_at IS NULL
+UNION ALL SELECT w.id FROM webhook_events w WHERE w.parked_at IS NOT NULL AND w.outcome = 'unmatched'
+  AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.kind = 'unmatched_webhook' AND d.subject_id = w.id)
+UNION ALL SELECT r.id FROM reconciliation_differences r WHERE r.decided_at IS NOT NULL AND r.settled_at IS NULL
+  AND NOT EXISTS (SELECT 1 FROM decisions d WHERE d.kind = 'reconciliation' AND d.subject_id = r.id
+    AND d.resolved_at IS NULL)
 UNION ALL SELECT id FROM webhook_deliveries WHERE delivered_at IS NULL AND parked_at IS NULL AND due_at IS NULL
 UNION ALL SELECT id FROM reconciliation_slices WHERE finished_at IS NULL AND due_at IS NULL
 UNION ALL SELECT id FROM payment_attempts WHERE due_at > :never

@@ -16,10 +16,10 @@ from sqlalchemy.orm import Session
 from payflow import migrations
 from payflow.core.identifiers import new_id
 from payflow.models.decision import Decision
-from payflow.models.reconciliation import Difference, ReconciliationRun, ReconciliationSlice
+from payflow.models.reconciliation import ReconciliationRun, ReconciliationSlice
 from payflow.store.engine import make_engine
 from tests.databases import new_database
-from tests.rows import NOW, a_decision, a_webhook, an_order
+from tests.rows import NOW, a_decision, a_difference, a_webhook, an_order
 
 
 @pytest.fixture
@@ -46,16 +46,6 @@ def put(connection: Connection, *rows: Any) -> None:
         there = {column["name"] for column in inspect(connection).get_columns(row.__tablename__)}
         values = {name: getattr(row, name) for name in there if hasattr(row, name)}
         connection.execute(insert(row.__table__).values(values))
-
-
-def a_difference(part: ReconciliationSlice, **given: Any) -> Difference:
-    """Money of nobody, before a person."""
-    fields = {
-        "id": new_id(), "created_at": NOW, "gateway": "stripe", "kind": "unknown_here", "subject": new_id(), "at": NOW,
-        "here": "unknown", "there": "succeeded", "run_id": part.run_id, "slice_id": part.id, "last_seen_at": NOW,
-        "amount_minor": 500, "currency": "NGN", "decided_at": NOW + timedelta(minutes=1),
-    }  # fmt: skip
-    return Difference(**(fields | given))
 
 
 def test_what_stood_open_and_fits_no_order_is_asked_about(old: Engine) -> None:
@@ -88,6 +78,6 @@ def test_what_stood_open_and_fits_no_order_is_asked_about(old: Engine) -> None:
     assert "charge.success for reference PF-LOST" in about_lost.detail
     about_money = asked[nobodys.id]
     assert (about_money.kind, about_money.workspace_id) == ("reconciliation", None)
-    assert (about_money.amount_minor, about_money.currency) == (500, "NGN")
+    assert (about_money.amount_minor, about_money.currency) == (1_000, "NGN")
     assert about_money.created_at == nobodys.decided_at
     assert about_money.detail == "stripe and we do not agree: unknown here, transaction pi_1."

@@ -69,10 +69,11 @@ def take_off(session: Session, order_id: str, *booking_ids: str) -> str:
     return put(session, Order, order_id, booking_count=left)
 
 
-def decide(session: Session, order_id: str, kind: str, subject_id: str, action: str | None = None) -> None:
-    """A question about an order, open or answered."""
+def decide(session: Session, order_id: str | None, kind: str, subject_id: str, action: str | None = None) -> None:
+    """A question about an order, or about what fits none; open or answered."""
     answer = {"resolved_at": NOW, "resolved_by": "user:u-op", "action": action} if action else {}
-    session.add(a_decision(session.get_one(Order, order_id), kind=kind, subject_id=subject_id, **answer))
+    order = session.get_one(Order, order_id) if order_id else None
+    session.add(a_decision(order, kind=kind, subject_id=subject_id, **answer))
     session.flush()
 
 

@@ -20,6 +20,7 @@ from payflow.models.refund import Refund
 from payflow.models.webhook_endpoint import WebhookDelivery
 from payflow.models.webhook_event import WebhookEvent
 from tests.planted.shelf import (
+    NOBODY,
     PLANTS,
     Plant,
     decide,
@@ -29,6 +30,7 @@ from tests.planted.shelf import (
     refund_of,
 )
 from tests.planted.world import World
+from tests.rows import NOW, a_difference
 
 
 @plants("I16")
@@ -98,6 +100,42 @@ def work_that_somebody_has(world: World, session: Session, model: type[Base], si
     """It is owed, or was given up in sight."""
     values = UNFINISHED[model] | {"due_at": None} | {since: world.house.clock.now()}
     return put(session, model, owed_row(world, model), **values)
+
+
+def a_webhook_given_up(world: World, session: Session) -> str:
+    """It fits nothing here, and is tried no more."""
+    now = world.house.clock.now()
+    return put(
+        session, WebhookEvent, world.webhooks[0].id, handled_at=None, due_at=None, parked_at=now, outcome="unmatched"
+    )
+
+
+@plants("I18")
+def a_webhook_that_fits_nothing_and_nobody_is_asked(world: World, session: Session) -> str:
+    decide(session, None, "unmatched_webhook", NOBODY)
+    return a_webhook_given_up(world, session)
+
+
+@excuses("I18", None)
+@excuses("I18", "extend")
+def a_webhook_that_fits_nothing_and_its_question(world: World, session: Session, action: str | None) -> str:
+    row_id = a_webhook_given_up(world, session)
+    decide(session, None, "unmatched_webhook", row_id, action)
+    return row_id
+
+
+@plants("I18", None, "underpaid", None)
+@plants("I18", None, "reconciliation", "ignore")
+@excuses("I18", None, "reconciliation", None)
+@excuses("I18", "user:u-op", "reconciliation", "ignore")
+def a_difference_and_a_question(
+    world: World, session: Session, settled_by: str | None, kind: str, action: str | None
+) -> str:
+    row = a_difference(world.slices[0], settled_at=settled_by and NOW, settled_by=settled_by)
+    session.add(row)
+    session.flush()
+    decide(session, None, kind, row.id, action)
+    return row.id
 
 
 @excuses("I18")
