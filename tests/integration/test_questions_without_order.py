@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from payflow.models.decision import Decision
+from payflow.models.webhook_event import WebhookEvent
 from payflow.services.parked import ParkedService
+from payflow.store.unit_of_work import Transaction
 from tests.builders import Client, a_problem, a_service_key, signed
 from tests.comparing import reconcile
 from tests.house import WORKSPACE, House
@@ -139,6 +141,21 @@ def test_taken_up_again_and_placed_it_is_no_question_any_more(house: House) -> N
     assert house.statuses(order_id) == ("completed", "success", {"confirmed"})
     asked = the_question(house)
     assert (asked.resolved_by, asked.action, asked.note) == ("gateway:paystack", "ignore", "Its payment is known now.")
+    assert_sound(house)
+
+
+def test_placed_after_a_fault_of_ours_it_is_no_question_either(house: House) -> None:
+    """Looked for again it could not be worked in, and was parked for that; mended and replayed, it fits."""
+    row = park_a_stray(house, LOST)
+
+    def fail(tx: Transaction) -> None:
+        tx.get(WebhookEvent, row.id).outcome = "parked"
+
+    house.container.units.run(fail)
+    owner_of(house, LOST)
+    ParkedService(house.container.units).replay(row.id, actor="user:u-op")
+    house.drain()
+    assert (the_stray(house, LOST).outcome, the_question(house).resolved_by) == ("matched", "gateway:paystack")
     assert_sound(house)
 
 
