@@ -120,13 +120,18 @@ def _receive_further(
     tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, result: Verification, *, is_live: bool
 ) -> None:
     """Further successful transactions on the reference of a try whose money is on record (Flutterwave lets a page be
-    paid twice): each is a try of its own, and judged like any other."""
+    paid twice): each that brought something is a try of its own, and judged like any other. The first that is told of
+    money on record without a number is that money."""
     if not attempt.captured_minor:
         return
     for extra in (result, *result.extra_successes):
-        if extra.outcome is not Outcome.SUCCEEDED or extra.transaction_id == attempt.gateway_transaction_id:
+        is_money = extra.amount is None or extra.amount.amount_minor > 0
+        if extra.outcome is not Outcome.SUCCEEDED or extra.transaction_id is None or not is_money:
             continue
-        if extra.transaction_id is None or tx.attempt_by_transaction(attempt.gateway, extra.transaction_id):
+        if tx.attempt_by_transaction(attempt.gateway, extra.transaction_id):
+            continue
+        if attempt.gateway_transaction_id is None:
+            attempt.gateway_transaction_id = extra.transaction_id
             continue
         second = PaymentAttempt(
             id=new_id(),
@@ -205,7 +210,8 @@ def _wrong(payment: Payment, attempt: PaymentAttempt, result: Verification, *, i
         return _Wrong(DecisionKind.UNDERPAID, None, "the gateway says paid but not how much")
     if money.currency != attempt.currency:
         return _Wrong(DecisionKind.WRONG_CURRENCY, money, f"{attempt.amount} was asked for, {money} came")
-    if money < attempt.amount and not payment.captured_minor:  # beside the order's money any sum is surplus
+    is_surplus = payment.captured_minor and money.amount_minor  # beside the order's money any sum is
+    if money < attempt.amount and not is_surplus:
         return _Wrong(DecisionKind.UNDERPAID, money, f"{attempt.amount} was asked for, only {money} came")
     return None
 

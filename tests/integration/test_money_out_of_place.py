@@ -19,7 +19,7 @@ from payflow.models.payment import PaymentAttempt
 from payflow.models.refund import Refund
 from payflow.services.decision_desk import DecisionDesk
 from payflow.services.gateway_calls import TRIES_UNTOLD, _ask, _claim_questions
-from tests.house import ADMIN, House
+from tests.house import ADA, ADMIN, House
 from tests.soundness import audit
 
 
@@ -225,3 +225,44 @@ def test_what_is_told_again_without_its_sum_is_asked_again(house: House) -> None
     house.drain()
     assert questions(house) == []
     assert house.statuses(order_id)[0] == "completed"
+
+
+def test_money_on_record_without_a_number_is_that_of_the_webhook_that_comes_later(house: House) -> None:
+    """`complete_payment` was told of it and knows no transaction: the gateway's word about it is no second payment."""
+    order_id, reference = house.initiated()
+    (attempt,) = house.attempts(order_id)
+    house.pay(reference)
+    house.container.payments.complete_payment(attempt.id, attempt.amount, actor="gateway:paystack")
+    for row in house.webhooks():
+        house.receive(row)
+    house.drain()
+    house.later(60)
+    assert money(house, order_id) == [("succeeded", attempt.amount_minor, "NGN")]
+    assert house.attempts(order_id)[0].gateway_transaction_id
+    assert house.refunds(order_id) == []
+    assert audit(house) == []
+
+
+def test_a_further_success_of_nothing_keeps_no_payment_off_the_books(house: House) -> None:
+    order_id, _ = house.initiated(gateway="flutterwave")
+    (attempt,) = house.attempts(order_id)
+    told(house, attempt, paid(attempt, "1", extra_successes=(paid(attempt, "2", amount=Money(0, "NGN")),)))
+    house.drain()
+    assert house.statuses(order_id) == ("completed", "success", {"confirmed"})
+    assert money(house, order_id) == [("succeeded", attempt.amount_minor, "NGN")]
+
+
+def test_a_success_of_nothing_beside_a_payment_is_a_question(house: House) -> None:
+    """An older page of an order that is paid brings a success over 0: nothing to give back, a person looks."""
+    order_id, reference = house.initiated()
+    (first,) = house.attempts(order_id)
+    house.pay(reference, "decline")
+    house.ask(reference)
+    again = house.container.payments.initiate_payment(ADA, order_id, gateway="paystack")
+    house.drain()
+    house.pay(again.reference)
+    house.ask(again.reference)
+    told(house, first, paid(first, amount=Money(0, "NGN")))
+    assert questions(house) == [("underpaid", "extend")]
+    assert sorted(money(house, order_id)) == [("mismatched", 0, None), ("succeeded", first.amount_minor, "NGN")]
+    assert audit(house) == []

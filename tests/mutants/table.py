@@ -241,7 +241,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "the amount is compared",
         "less than was asked for is enough",
         "payflow/services/verification.py",
-        "if money < attempt.amount and not payment.captured_minor:",
+        "if money < attempt.amount and not is_surplus:",
         "if money.amount_minor < 0:",
         (f"{JOURNEYS}money_that_does_not_fit_is_never_success",),
     ),
