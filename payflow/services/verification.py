@@ -6,6 +6,7 @@ about it is decided afterwards. The caller holds the locks order → payment →
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
 
@@ -26,18 +27,10 @@ from payflow.services import ledger
 from payflow.services.decisions import close_decision, open_decision
 from payflow.services.late_money import decide_order, expire_if_late
 from payflow.services.refund import reserve
+from payflow.services.silence import UNTOLD, tell_of_end
 from payflow.store.unit_of_work import Transaction
 
 _log = logs.get(__name__)
-
-_UNTOLD = (
-    DecisionKind.POLL_PLAN_EXHAUSTED,
-    DecisionKind.REFERENCE_MISMATCH,
-    DecisionKind.MODE_MISMATCH,
-    DecisionKind.UNDERPAID,
-    DecisionKind.REFUND_UNKNOWN,
-)
-"""The questions about a try that may be open while nothing is recorded of it."""
 
 
 def apply_verification(
@@ -59,7 +52,7 @@ def apply_verification(
         raise AnswerNotUnderstood("The gateway answered about another reference.", gateway=attempt.gateway)
     attempt.gateway_response = result.raw or attempt.gateway_response
     if attempt.is_live or attempt.tries:
-        _answered(tx, order, attempt, "the gateway answers again")
+        _answered(tx, order, attempt, "the gateway answers again", kinds=(DecisionKind.POLL_PLAN_EXHAUSTED,))
     attempt.tries = 0
     if attempt.captured_minor:
         _receive_further(tx, order, payment, attempt, result, is_live=is_live)
@@ -90,30 +83,18 @@ def _ask_again(
     due_at = plan.next_at(attempt.poll_step, tx.act.at)
     attempt.updated_at = tx.act.at
     attempt.settle_due(due_at, seen=seen_due)
-    asked = tx.decision_of(DecisionKind.POLL_PLAN_EXHAUSTED, attempt.id) if due_at is None else None
-    was_extended = asked is not None and asked.action == DecisionAction.EXTEND
-    if due_at is None and (attempt.is_live or (was_extended and attempt.status == AttemptStatus.ABANDONED)):
-        attempt.move_to(AttemptStatus.ABANDONED, tx.act, why="the poll plan came to its end")
-        open_decision(
-            tx,
-            DecisionKind.POLL_PLAN_EXHAUSTED,
-            subject_id=attempt.id,
-            order=order,
-            money=attempt.amount,
-            detail="The gateway never told how this try ended; it is no longer asked.",
-            suggested=DecisionAction.EXTEND,
-        )
+    if due_at is None:
+        tell_of_end(tx, order, attempt)
 
 
 def _answered(
-    tx: Transaction, order: Order, attempt: PaymentAttempt, note: str, *, but: DecisionKind | None = None
+    tx: Transaction, order: Order, attempt: PaymentAttempt, note: str, *, kinds: Collection[DecisionKind] = UNTOLD
 ) -> None:
-    """What a person was asked about has been told: its silence, or a word that fitted nothing; `but` this one."""
+    """What a person was asked about has been told: its silence, or a word that fitted nothing."""
     if attempt.is_live and not attempt.tries and tx.act.at < order.expires_at:
         return  # nobody was asked yet
-    for kind in (DecisionKind.POLL_PLAN_EXHAUSTED,) if attempt.captured_minor else _UNTOLD:
-        if kind is not but:
-            close_decision(tx, kind, attempt.id, order=order, by=f"gateway:{attempt.gateway}", note=note)
+    for kind in kinds:
+        close_decision(tx, kind, attempt.id, order=order, by=f"gateway:{attempt.gateway}", note=note)
 
 
 def _receive_further(
@@ -352,7 +333,7 @@ def _mismatch(
 ) -> None:
     """Not what was asked for: what came is recorded, not applied, and a person is asked; again, if they had it asked
     again."""
-    _answered(tx, order, attempt, wrong.detail, but=wrong.kind)
+    _answered(tx, order, attempt, wrong.detail, kinds=[kind for kind in UNTOLD if kind is not wrong.kind])
     attempt.error = wrong.detail[:255]
     if wrong.money is not None and wrong.money.amount_minor > 0:
         attempt.captured_minor, attempt.captured_currency = wrong.money.amount_minor, wrong.money.currency

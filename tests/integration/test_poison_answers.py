@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 from structlog.testing import capture_logs
 
-from payflow.core.errors import PayflowError
-from payflow.models.decision import Decision
+from payflow.core.errors import GatewayUnavailable, PayflowError
+from payflow.gateways.base import Outcome, Verification
+from payflow.models.decision import Decision, DecisionAction
 from payflow.models.payment import PaymentAttempt
 from payflow.models.refund import RefundReason
+from payflow.services.decision_desk import DecisionDesk
 from payflow.services.gateway_calls import TRIES_UNTOLD
 from payflow.services.ledger import post_capture
 from payflow.services.side_by_side import SideBySide
 from tests.dying import Killed
-from tests.house import ADA, WORKSPACE, House
+from tests.house import ADA, ADMIN, WORKSPACE, House
 
 
 def questions(house: House) -> list[tuple[str, str]]:
@@ -173,3 +176,54 @@ def test_a_bug_in_one_call_leaves_the_answers_beside_it() -> None:
     assert isinstance(first, PayflowError)
     assert "ZeroDivisionError" in first.detail
     assert second == 3
+
+
+PENDING, SILENT = "pending", GatewayUnavailable("Not now.", gateway="paystack")
+
+
+def told(house: House, order_id: str, answer: Verification | PayflowError | str) -> None:
+    """The gateway answers this about an order's only try; a word is short for an outcome and no more."""
+    (attempt,) = house.attempts(order_id)
+    said = Verification(Outcome(answer), attempt.reference) if isinstance(answer, str) else answer
+    store = partial(house.container.gateway_calls._store_answer, attempt_id=attempt.id, answer=said)
+    house.container.units.run(partial(store, seen_due=attempt.due_at))
+
+
+def told_until_the_plan_ends(house: House, order_id: str) -> None:
+    while house.attempts(order_id)[0].due_at is not None:
+        told(house, order_id, PENDING)
+
+
+def extend(house: House) -> None:
+    """A person has the gateway asked again."""
+    (decision,) = [row for row in house.rows(Decision) if row.resolved_at is None]
+    DecisionDesk(house.container.units).resolve(ADMIN, decision.id, DecisionAction.EXTEND)
+
+
+def test_a_question_about_money_is_not_answered_by_a_word_that_tells_no_end(house: House) -> None:
+    """Paid, but not how much; then the gateway is silent for a moment, then undecided: a person still has it."""
+    order_id, _ = house.initiated()
+    told(house, order_id, "succeeded")
+    told(house, order_id, SILENT)
+    told(house, order_id, PENDING)
+    assert questions(house) == [("underpaid", "extend")]
+
+
+def test_money_of_which_no_more_is_told_after_extend_is_a_question_again(house: House) -> None:
+    order_id, _ = house.initiated()
+    told(house, order_id, "succeeded")
+    extend(house)
+    told_until_the_plan_ends(house, order_id)
+    assert questions(house) == [("underpaid", "extend")]
+
+
+def test_a_plan_that_ended_is_not_answered_by_a_word_that_tells_no_end(house: House) -> None:
+    """Nobody asks any more unless told to: its order neither expires nor is paid before a person has said so."""
+    order_id, _ = house.initiated()
+    told_until_the_plan_ends(house, order_id)
+    told(house, order_id, SILENT)
+    told(house, order_id, PENDING)
+    assert questions(house) == [("poll_plan_exhausted", "extend")]
+    house.clock.advance(1_801)
+    house.step("orders.expire")
+    assert house.statuses(order_id)[0] == "processing"
