@@ -86,6 +86,8 @@ class RefundAdoption:
                     attempt_id=attempt_id,
                     error=error.detail,
                 )
+                if not error.retryable:
+                    self._units.run(partial(_put_off, event_ids=events[attempt_id]))
         return [order_id for _, order_id, _ in refs], [one for one in lists if isinstance(one, PayflowError)]
 
 
@@ -101,10 +103,7 @@ def _bring_in_line(
     order, payment, attempt = lock_attempt(tx, attempt_id)
     events = tx.many(WebhookEvent, event_ids)
     if isinstance(listed, PayflowError):
-        for event in events:
-            if not _look_again(event, tx.act.at):
-                event.parked_at, event.outcome = tx.act.at, "parked"
-                _log.error("a refund webhook could not be handled", action="webhook.parked", webhook_event_id=event.id)
+        _put_off(tx, event_ids=event_ids)
         return
     ours = [refund for refund in tx.refunds_of(payment.id) if refund.attempt_id == attempt.id]
     foreign = [one for one in _settle_ours(tx, ours, listed) if attempt.captured_minor]
@@ -124,6 +123,14 @@ def _bring_in_line(
     for result in unclear if done else ():
         if not _may_be_ours(ours, result):  # it was waited for long enough: a person is asked
             _adopt(tx, order, payment, attempt, result)
+
+
+def _put_off(tx: Transaction, *, event_ids: Sequence[str]) -> None:
+    """The list could not be read, or what it holds not be stored: again with growing waits, then it is parked."""
+    for event in tx.many(WebhookEvent, event_ids):
+        if not _look_again(event, tx.act.at):
+            event.parked_at, event.outcome = tx.act.at, "parked"
+            _log.error("a refund webhook could not be handled", action="webhook.parked", webhook_event_id=event.id)
 
 
 def _settle_ours(tx: Transaction, ours: Sequence[Refund], listed: Sequence[RefundResult]) -> list[RefundResult]:
@@ -192,7 +199,7 @@ def _source(payment: Payment, attempt: PaymentAttempt, result: RefundResult) -> 
 def _adopt(tx: Transaction, order: Order, payment: Payment, attempt: PaymentAttempt, result: RefundResult) -> None:
     """Somebody gave money back at the gateway itself: record it as a refund."""
     money, source = result.amount, _source(payment, attempt, result)
-    if money is None:
+    if money is None or not money.amount_minor:
         return
     if source is None:
         open_decision(

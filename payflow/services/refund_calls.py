@@ -154,6 +154,8 @@ class RefundCalls:
                     refund_id=job.refund_id,
                     error=error.detail,
                 )
+                if not error.retryable:
+                    self._units.run(partial(_put_off, job=job, error=error))
         return [job.order_id for job in jobs]
 
     def _send(self, gateway: Gateway, job: _Job) -> RefundResult:
@@ -247,6 +249,10 @@ def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -
     if refund.status not in OPEN_REFUND:
         refund.claimed_until = None
         return
+    if refund.claimed_until != job.not_after and not isinstance(answer, RefundResult):
+        # Another has had it in hand since: what came to nothing here says nothing of what it has done.
+        _log.warning("an answer came after its claim", action="refund.claim_over", refund_id=job.refund_id)
+        return
     refund.updated_at = tx.act.at
     tx.touched_order(refund.user_id, refund.workspace_id)
     if isinstance(answer, RefundResult):
@@ -268,3 +274,11 @@ def _store(tx: Transaction, *, job: _Job, answer: RefundResult | PayflowError) -
         if refund.status == RefundStatus.PENDING:
             refund.move_to(RefundStatus.PROCESSING, tx.act, why="sent; the answer was lost")
         unanswered(tx, refund, answer if isinstance(answer, OutcomeUnknown) else OutcomeUnknown(answer.detail))
+
+
+def _put_off(tx: Transaction, *, job: _Job, error: PayflowError) -> None:
+    """What the gateway told of a refund cannot be stored: ask with growing waits, and tell a person after a day."""
+    tx.lock_order(job.order_id)
+    refund = tx.lock(Refund, job.refund_id)
+    if refund.status in OPEN_REFUND:
+        unanswered(tx, refund, OutcomeUnknown(error.detail))

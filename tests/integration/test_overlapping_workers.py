@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm.exc import StaleDataError
 
-from payflow.core.errors import AnswerNotUnderstood, GatewayRejected
+from payflow.core.errors import AnswerNotUnderstood, GatewayRejected, GatewayUnavailable, OutcomeUnknown, PayflowError
 from payflow.gateways.base import Outcome, Verification
 from payflow.models.payment import PaymentAttempt
 from payflow.models.refund import Refund, RefundReason
@@ -148,3 +148,38 @@ def test_a_worker_frozen_between_intent_and_request_sends_nothing_more(house: Ho
     house.container.units.run(partial(refund_calls._store, job=job, answer=caught.value))
     assert house.refunds(order_id)[0].version == before.version
     assert len(house.control("GET", "/sandbox/refunds")["refunds"]) == 1
+
+
+@pytest.mark.parametrize(
+    "late",
+    [
+        refund_calls.NotSent(GatewayUnavailable("The list is not to be had.", gateway="paystack")),
+        GatewayUnavailable("Too busy.", gateway="paystack"),
+        GatewayRejected("The balance does not allow it.", gateway="paystack"),
+    ],
+    ids=["not sent", "unavailable", "refused"],
+)
+def test_a_worker_frozen_before_its_request_leaves_the_record_of_the_next_ones(
+    house: House, late: PayflowError
+) -> None:
+    """Another has sent the refund since, and its answer was lost: that it was sent stays on record, and it is open."""
+    payment_id = house.payment_row(house.paid()).id
+    refund_id = house.container.refunds.request_refund(ADA, payment_id, amount_minor=1_000, reason=RefundReason.OTHER)
+
+    def claimed() -> refund_calls._Job:
+        take = {"lease_seconds": CALL_LEASE_SECONDS, "limit": 1, "ids": [refund_id]}
+        house.container.units.run(lambda tx: tx.claim(Refund, now=tx.act.at, **take))
+        job = house.container.units.run(partial(refund_calls._prepare, refund_id=refund_id, seen_due=None))
+        assert job is not None
+        return job
+
+    frozen = claimed()
+    house.clock.advance(601)
+    other = claimed()
+    assert other.may_send_again
+    lost = OutcomeUnknown("No answer.", gateway="paystack")
+    house.container.units.run(partial(refund_calls._store, job=other, answer=lost))
+    (before,) = house.refunds(other.order_id)
+    house.container.units.run(partial(refund_calls._store, job=frozen, answer=late))
+    (after,) = house.refunds(other.order_id)
+    assert (after.status, after.submitted_at, after.due_at) == ("processing", before.submitted_at, before.due_at)

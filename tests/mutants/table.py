@@ -107,9 +107,21 @@ MUTANTS: tuple[Mutant, ...] = (
         """    if refund.status not in OPEN_REFUND:
         refund.claimed_until = None
         return
+    if refund.claimed_until != job.not_after and not isinstance(answer, RefundResult):
+        # Another has had it in hand since: what came to nothing here says nothing of what it has done.
+        _log.warning("an answer came after its claim", action="refund.claim_over", refund_id=job.refund_id)
+        return
     refund.updated_at = tx.act.at""",
         """    refund.updated_at = tx.act.at""",
         (f"{OVERLAP}a_late_refusal_does_not_undo_a_refund_that_is_done",),
+    ),
+    Mutant(
+        "a worker whose claim is over writes no failure",
+        "what came to nothing in its hands is stored over what the next one has sent",
+        "payflow/services/refund_calls.py",
+        "if refund.claimed_until != job.not_after and not isinstance(answer, RefundResult):",
+        "if job.not_after is None:",
+        (f"{OVERLAP}a_worker_frozen_before_its_request_leaves_the_record_of_the_next_ones",),
     ),
     Mutant(
         "a claim keeps others away",

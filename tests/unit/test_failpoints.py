@@ -25,6 +25,8 @@ SECRET = "a-secret-for-tests-of-forty-characters-x"
 OFF_THE_MONEY_PATH = {
     "demo_data.seed": "development only",
     "gateway_calls._put_off": "a later due time for an answer nobody could store; the lease's end asks again as well",
+    "refund_adoption._put_off": "a later due time for a list nobody could store; the lease's end reads it as well",
+    "refund_calls._put_off": "a later due time for an answer nobody could store; the lease's end asks again as well",
     "gateway_log.GatewayLog.flush": "a log; nothing depends on it",
     "health.HealthService.__call__": "advice to routing; losing it costs a detour",
     "keys.KeyService.add": "one row, typed by an operator",
