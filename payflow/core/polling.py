@@ -30,6 +30,13 @@ class PollPlan:
             return None
         return now + timedelta(seconds=self.delays[step])
 
+    def next_for(self, step: int, *, since: datetime, now: datetime) -> datetime | None:
+        """As `next_at`, but a plan that began at `since` lasts as long as it says: questions asked in between, by a
+        webhook or a customer, do not bring its end nearer."""
+        if step >= len(self.delays) and now < since + timedelta(seconds=sum(self.delays)):
+            return now + timedelta(seconds=self.delays[-1])
+        return self.next_at(step, now)
+
 
 @dataclass(frozen=True, slots=True)
 class Backoff:

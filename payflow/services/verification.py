@@ -80,7 +80,7 @@ def _ask_again(
     """Set the next question's time; at the end of the plan, give an explicit verdict: again, if somebody had the plan
     begun anew."""
     attempt.poll_step += 1
-    due_at = plan.next_at(attempt.poll_step, tx.act.at)
+    due_at = plan.next_for(attempt.poll_step, since=attempt.called_at or attempt.created_at, now=tx.act.at)
     attempt.updated_at = tx.act.at
     attempt.settle_due(due_at, seen=seen_due)
     if due_at is None:

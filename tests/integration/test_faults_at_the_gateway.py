@@ -13,6 +13,7 @@ import pytest
 
 from payflow.core.errors import NotFound
 from payflow.core.money import Money
+from payflow.core.polling import DEFAULT_POLL_PLAN
 from payflow.gateways.base import Outcome, SignatureInvalid, UnreadableWebhook, Verification
 from payflow.models.decision import Decision
 from payflow.models.ledger import LedgerPosting
@@ -254,6 +255,16 @@ def test_answers_in_any_order_end_in_success(house: House, order_of_events: tupl
     house.drain()
     assert house.statuses(order_id) == ("completed", "success", {"confirmed"})
     assert [row.kind for row in house.rows(LedgerPosting)].count("capture") == 1
+
+
+def test_asking_often_does_not_bring_the_plans_end_nearer(house: House) -> None:
+    """A customer who presses the button a hundred times on an unpaid page: the try stays open and is asked on."""
+    order_id, reference = house.initiated()
+    for _ in range(len(DEFAULT_POLL_PLAN) + 1):
+        house.ask(reference)
+    (attempt,) = house.attempts(order_id)
+    assert (attempt.status, house.rows(Decision)) == ("initiated", [])
+    assert attempt.due_at == house.clock.now() + timedelta(seconds=DEFAULT_POLL_PLAN[-1])
 
 
 @pytest.mark.parametrize("house", [{"PAYFLOW_POLL_PLAN_PAYSTACK": "1,2,3"}], indirect=True)
