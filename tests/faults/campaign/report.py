@@ -56,9 +56,20 @@ class Row:
         return self.payments_in_flight + self.refunds_in_flight
 
     @property
+    def is_shown(self) -> bool:
+        """Whether the stroke fell on enough to show something."""
+        return self.is_reached and not self.is_idle
+
+    def and_again(self, other: Row) -> Row:
+        """This row with another run of it: all that was found stands; one of them has to have shown something."""
+        both = total([self, other])
+        both.fault, both.does, both.findings = self.fault, self.does, [*self.findings, *other.findings]
+        both.is_reached, both.is_idle = other.is_reached or self.is_reached, not (self.is_shown or other.is_shown)
+        return both
+
+    @property
     def is_clean(self) -> bool:
-        is_shown = self.is_reached and not self.is_idle
-        return is_shown and not (self.lost or self.doubled or self.wrong or self.stuck)
+        return self.is_shown and not (self.lost or self.doubled or self.wrong or self.stuck)
 
     def line(self, width: int) -> str:
         """As one line of the table."""
