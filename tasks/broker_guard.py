@@ -23,7 +23,7 @@ def install() -> bool:
     if not version("kombu").startswith(GUARDED_SERIES):
         return False
     channel_class: Any = Channel  # its _connparams is private, and the one place where a closed channel can be told
-    original = channel_class._connparams  # noqa: SLF001
+    original = channel_class._connparams  # noqa: SLF001 - kombu has no other hook
     if getattr(original, "is_guard", False):
         return True
 
@@ -32,6 +32,6 @@ def install() -> bool:
             raise RedisConnectionError("The broker's channel is closed.")
         return original(self, asynchronous)
 
-    guarded.is_guard = True  # type: ignore[attr-defined]
-    channel_class._connparams = guarded  # noqa: SLF001
+    guarded.is_guard = True  # type: ignore[attr-defined]  # a mark on a function
+    channel_class._connparams = guarded  # noqa: SLF001 - kombu has no other hook
     return True

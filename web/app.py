@@ -113,9 +113,9 @@ def create_app(container: Container | None = None) -> Flask:
     app.register_blueprint(docs.pages)
     app.register_blueprint(health.pages)
     demo.register(app, container)
-    app.wsgi_app = RequestIds(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = RequestIds(app.wsgi_app)  # type: ignore[method-assign]  # Flask's way to wrap
     if container.settings.trusted_proxies:
-        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]  # Flask's way to wrap
             app.wsgi_app, x_for=container.settings.trusted_proxies, x_proto=0, x_host=0
         )
     return app

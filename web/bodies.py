@@ -95,7 +95,7 @@ class NewRefund(Body):
 class RefundVerdict(Body):
     """An optional remark."""
 
-    model_config = ConfigDict(extra="forbid", openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
+    model_config = ConfigDict(extra="forbid", openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]  # openapi3's
     note: Note = ""
 
 
@@ -133,7 +133,7 @@ class PolicyChange(Body):
 class PreferenceChange(Body):
     """What to hear of, and in which language; what is left out stays."""
 
-    model_config = ConfigDict(extra="forbid", openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
+    model_config = ConfigDict(extra="forbid", openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]  # openapi3's
     locale: Locale | None = Field(None, description="Such as `fr` or `en-GB`; null = the token's or the workspace's.")
     channels: dict[Literal["in_app", "email"], dict[EventType, StrictBool]] = Field(
         {}, description="Channel, event, on or off. What becomes of your money cannot be switched off in the app."
@@ -174,14 +174,14 @@ class EndpointChange(Body):
 class SecretRotation(Body):
     """How long the old secret signs too."""
 
-    model_config = ConfigDict(extra="forbid", openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
+    model_config = ConfigDict(extra="forbid", openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]  # openapi3's
     overlap_seconds: Annotated[int, Field(strict=True, ge=0, le=604_800)] = 86_400
 
 
 class Resend(Body):
     """Which deliveries to send again, by when they were made; without times, all there are."""
 
-    model_config = ConfigDict(extra="forbid", openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]
+    model_config = ConfigDict(extra="forbid", openapi_extra={"required": False})  # type: ignore[typeddict-unknown-key]  # openapi3's
     since: MomentIn | None = None
     until: MomentIn | None = None
     status: Literal["failed", "all"] = "failed"

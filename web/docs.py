@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import cast
 
-import flask_openapi3_swagger  # type: ignore[import-untyped]
+import flask_openapi3_swagger  # type: ignore[import-untyped]  # it has no types
 from flask import Blueprint, Response, current_app, render_template, send_from_directory
 from flask_openapi3.openapi import OpenAPI
 

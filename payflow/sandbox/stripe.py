@@ -390,7 +390,7 @@ class Stripe:
                 for row in self._party.listed(rows, self.gateway, "list_refunds")
                 if is_created_within(row.created_at)
             ]
-            show = lambda row: shapes.refund(row, state.charges[row.charge_id])  # noqa: E731
+            show = lambda row: shapes.refund(row, state.charges[row.charge_id])  # noqa: E731 - short, and used at once
             return answer_json(200, listed(ours, shapes.refund_id, show))
 
         return self._desk.serve("list_refunds", charge.reference if charge else None, work)

@@ -155,15 +155,14 @@ def _receive_money(
         known = tx.attempt_by_transaction(attempt.gateway, result.transaction_id)
         if known is not None and known.id != attempt.id:
             detail = f"the gateway names transaction {result.transaction_id}, which is the money of {known.reference}"
-            wrong = _Wrong(DecisionKind.REFERENCE_MISMATCH, None, detail)
-            _mismatch(tx, order, attempt, wrong, seen_due=seen_due)
+            _mismatch(tx, order, attempt, _Wrong(DecisionKind.REFERENCE_MISMATCH, None, detail), seen_due=seen_due)
             return
         attempt.gateway_transaction_id = result.transaction_id
     attempt.payment_method = result.payment_method or attempt.payment_method
     attempt.fee_minor = result.fee_minor
-    wrong_or_none = _wrong(payment, attempt, result, is_live=is_live)
-    if wrong_or_none is not None:
-        _mismatch(tx, order, attempt, wrong_or_none, seen_due=seen_due)
+    wrong = _wrong(payment, attempt, result, is_live=is_live)
+    if wrong is not None:
+        _mismatch(tx, order, attempt, wrong, seen_due=seen_due)
     elif result.amount is not None:
         complete_payment(tx, order, payment, attempt, result.amount, seen_due=seen_due)
 
@@ -191,7 +190,7 @@ def _wrong(payment: Payment, attempt: PaymentAttempt, result: Verification, *, i
         return _Wrong(DecisionKind.UNDERPAID, None, "the gateway says paid but not how much")
     if money.currency != attempt.currency:
         return _Wrong(DecisionKind.WRONG_CURRENCY, money, f"{attempt.amount} was asked for, {money} came")
-    is_surplus = payment.captured_minor and money.amount_minor  # beside the order's money any sum is
+    is_surplus = payment.captured_minor > 0 and money.amount_minor > 0  # beside the order's money any sum is
     if money < attempt.amount and not is_surplus:
         return _Wrong(DecisionKind.UNDERPAID, money, f"{attempt.amount} was asked for, only {money} came")
     return None

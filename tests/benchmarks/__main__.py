@@ -97,7 +97,7 @@ class Bench:
         bookings = self.bookings(payments)
         print(f"{name}: {payments} payments …", file=sys.stderr)
         before = self._cpu()
-        seen: Observed = run(bookings, **how)  # type: ignore[operator]
+        seen: Observed = run(bookings, **how)  # type: ignore[operator]  # from a table of runs
         spent = {part: after - before[part] for part, after in self._cpu().items() if part in before}
         waits = confirmation_seconds(self.engine, seen.completed)
         done = len(seen.completed)
@@ -126,8 +126,8 @@ class Bench:
         now = datetime.now(UTC)
 
         def step(tx: object) -> list[str]:
-            tx.upsert_user("bench", email="bench@example.com", name="Bench", at=now)  # type: ignore[attr-defined]
-            tx.upsert_workspace(demo_data.WORKSPACE_ID, name=demo_data.WORKSPACE_NAME, at=now)  # type: ignore[attr-defined]
+            tx.upsert_user("bench", email="bench@example.com", name="Bench", at=now)  # type: ignore[attr-defined]  # a Transaction
+            tx.upsert_workspace(demo_data.WORKSPACE_ID, name=demo_data.WORKSPACE_NAME, at=now)  # type: ignore[attr-defined]  # a Transaction
             rows = [
                 Booking(
                     user_id="bench", workspace_id=demo_data.WORKSPACE_ID, resource_id=f"r{self._made + number}",
@@ -137,8 +137,8 @@ class Bench:
                 for number in range(payments * 2)
             ]  # fmt: skip
             for row in rows:
-                tx.add(row)  # type: ignore[attr-defined]
-            tx.flush()  # type: ignore[attr-defined]
+                tx.add(row)  # type: ignore[attr-defined]  # a Transaction
+            tx.flush()  # type: ignore[attr-defined]  # a Transaction
             return [row.id for row in rows]
 
         ids = self._container.units.run(step)

@@ -186,7 +186,7 @@ def test_list_refunds_when_it_grows_while_it_is_read_then_it_holds_what_was_ther
 
 @pytest.mark.parametrize(
     "page",
-    [a_page(a_refund_row(), total=3), a_page({"id": None}), a_page("x"), {"status": "success", "data": {}}],  # type: ignore[arg-type]
+    [a_page(a_refund_row(), total=3), a_page({"id": None}), a_page("x"), {"status": "success", "data": {}}],  # type: ignore[arg-type]  # odd on purpose
     ids=["short", "odd", "no row", "none"],
 )
 @responses.activate

@@ -129,7 +129,7 @@ def test_case_04_a_taken_reference_is_terminal(code: str | None) -> None:
 @responses.activate
 def test_case_05_an_answer_for_another_reference_is_not_understood() -> None:
     """200 with another reference must not be stored."""
-    answers_initialize(json=INITIALIZED | {"data": INITIALIZED["data"] | {"reference": "PF-2"}})  # type: ignore[operator]
+    answers_initialize(json=INITIALIZED | {"data": INITIALIZED["data"] | {"reference": "PF-2"}})  # type: ignore[operator]  # a JSON object
     with pytest.raises(AnswerNotUnderstood):
         a_gateway().initiate(a_request())
 

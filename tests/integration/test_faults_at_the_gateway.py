@@ -355,7 +355,7 @@ def test_webhook_before_its_row_waits_unmatched_and_is_matched_later(house: Hous
     house.container.payments.initiate_payment(ADA, order_id, gateway="paystack")
 
     def rename(tx: Transaction) -> None:
-        tx.get(PaymentAttempt, tx.attempts_of(tx.payment_of(order_id).id)[0].id).reference = reference  # type: ignore[union-attr]
+        tx.get(PaymentAttempt, tx.attempts_of(tx.payment_of(order_id).id)[0].id).reference = reference  # type: ignore[union-attr]  # it has one
 
     house.container.units.run(rename)
     house.drain()

@@ -19,7 +19,7 @@ def policy(house: House, **values: object) -> None:
     """Set the workspace's policy columns."""
 
     def step(tx: object) -> None:
-        workspace = tx.get(Workspace, "w-harbour")  # type: ignore[attr-defined]
+        workspace = tx.get(Workspace, "w-harbour")  # type: ignore[attr-defined]  # a Transaction
         for name, value in values.items():
             setattr(workspace, name, value)
 

@@ -33,7 +33,7 @@ def told(house: House, attempt: PaymentAttempt, answer: Verification | PayflowEr
 def paid(attempt: PaymentAttempt, transaction_id: str = "771", **more: object) -> Verification:
     """The gateway's word that a try is paid."""
     plain = Verification(Outcome.SUCCEEDED, attempt.reference, amount=attempt.amount, transaction_id=transaction_id)
-    return replace(plain, **more)  # type: ignore[arg-type]
+    return replace(plain, **more)  # type: ignore[arg-type]  # the names are the caller's
 
 
 def questions(house: House) -> list[tuple[str, str]]:

@@ -65,7 +65,7 @@ class Copy:
         kept = sqlite3.connect(":memory:", check_same_thread=False)
         connection = house.container.engine.raw_connection()
         try:
-            connection.driver_connection.backup(kept)  # type: ignore[union-attr]
+            connection.driver_connection.backup(kept)  # type: ignore[union-attr]  # it is connected
         finally:
             connection.close()
         state = house.sandbox.rooms.party.state
@@ -76,7 +76,7 @@ class Copy:
         """Make the house what it was."""
         connection = house.container.engine.raw_connection()
         try:
-            self.database.backup(connection.driver_connection)  # type: ignore[arg-type]
+            self.database.backup(connection.driver_connection)  # type: ignore[arg-type]  # sqlite3's own
         finally:
             connection.close()
         state = house.sandbox.rooms.party.state

@@ -1,4 +1,6 @@
-"""What breaks things: functions that inject a fault, wait, and take it back. The table of them is faults.py."""
+"""What breaks things: functions that inject a fault, wait, and take it back. The table of them is faults.py.
+
+A sleep here is how long a fault lasts, or the pause between two strokes; nothing is concluded from it."""
 
 from __future__ import annotations
 

@@ -70,11 +70,11 @@ notification.LETTER_LEASE_SECONDS = 30
 delivery.WEBHOOK_SCHEDULE = Schedule((2, 2, 3, 3, 5, 5, 10, 10, 30))
 skew = os.environ.get(SKEW, "")
 if skew:
-    worker.app.build_container = _build  # type: ignore[method-assign]
+    worker.app.build_container = _build  # type: ignore[method-assign]  # what it is for
 if os.environ.get(NAIVE) == "repeats":
-    RefundCalls._send = _send_again  # type: ignore[method-assign]
-    RefundAdoption.adopt = _adopt_nothing  # type: ignore[method-assign]
+    RefundCalls._send = _send_again  # type: ignore[method-assign]  # what it is for
+    RefundAdoption.adopt = _adopt_nothing  # type: ignore[method-assign]  # what it is for
 if os.environ.get(NAIVE) == "forgets":
-    SweepService.ring_due = _rings_nothing  # type: ignore[method-assign]
-    SweepService.give_up_claims = _frees_nothing  # type: ignore[method-assign]
+    SweepService.ring_due = _rings_nothing  # type: ignore[method-assign]  # what it is for
+    SweepService.give_up_claims = _frees_nothing  # type: ignore[method-assign]  # what it is for
     _acknowledge_early()
