@@ -48,7 +48,7 @@ def reconcile_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--until", type=_moment_of, metavar="TIME", help="not included; now without it")
     command.add_argument("--json", action="store_true")
     command.add_argument("--open", action="store_true", help="compare nothing; list the differences that are open")
-    command.add_argument("--close", type=_id, metavar="ID", help="a difference was looked into: close it")
+    command.add_argument("--close", type=row_id, metavar="ID", help="a difference was looked into: close it")
     command.add_argument("--note", default="", help="with --close: what was found out")
 
 
@@ -93,5 +93,9 @@ def _moment_of(word: str) -> datetime:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
-def _id(word: str) -> str:
-    return str(UUID(word))
+def row_id(word: str) -> str:
+    """An id as a command's option; argparse tells the error."""
+    try:
+        return str(UUID(word))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{word!r} is no id; copy it from the list, it has 36 characters") from None

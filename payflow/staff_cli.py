@@ -9,7 +9,6 @@ from collections.abc import Callable
 from datetime import datetime
 from getpass import getuser
 from typing import Any
-from uuid import UUID
 
 from babel.dates import format_timedelta
 
@@ -140,7 +139,9 @@ def _open_decisions(reports: Reports) -> list[dict[str, Any]]:
 
 
 def decisions_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("id", nargs="?", type=_uuid, help="the question to answer; none: list what is open")
+    command.add_argument(
+        "id", nargs="?", type=reconcile_cli.row_id, help="the question to answer; none: list what is open"
+    )
     command.add_argument("action", nargs="?", choices=[one.value for one in DecisionAction])
     command.add_argument("--note", default="", help="why; kept with the answer")
 
@@ -162,7 +163,9 @@ def replay(container: Container, options: argparse.Namespace) -> int:
 
 
 def replay_options(command: argparse.ArgumentParser) -> None:
-    command.add_argument("id", nargs="*", type=_uuid, help="rows to take up again; none: list what is parked")
+    command.add_argument(
+        "id", nargs="*", type=reconcile_cli.row_id, help="rows to take up again; none: list what is parked"
+    )
     command.add_argument("--all", action="store_true", help="everything that is parked")
     command.add_argument("--close", action="store_true", help="webhooks only: looked at, none of ours")
 
@@ -170,10 +173,6 @@ def replay_options(command: argparse.ArgumentParser) -> None:
 def reconcile(container: Container, options: argparse.Namespace) -> int:
     """Compare with the gateways."""
     return reconcile_cli.reconcile(container, options, operator())
-
-
-def _uuid(word: str) -> str:
-    return str(UUID(word))
 
 
 def _moment(at: datetime) -> str:

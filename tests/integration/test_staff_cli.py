@@ -248,3 +248,11 @@ def test_whoever_types_is_named() -> None:
     assert staff_cli.operator().actor.startswith("user:cli-")
     assert staff_cli.operator().is_operator
     assert ADA.is_operator is False
+
+
+@pytest.mark.parametrize("words", [["decisions", "xyz", "ignore"], ["replay", "xyz"], ["reconcile", "--close", "xyz"]])
+def test_what_is_no_id_is_said_to_be_none(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """In words that tell where to get one."""
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "'xyz' is no id; copy it from the list" in capsys.readouterr().err
